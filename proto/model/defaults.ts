@@ -1,0 +1,20 @@
+// What an absent field means. Figures are SwarmKit's (api/defaults/service.go and manager/*) unless said otherwise.
+
+export const DEFAULTS = {
+  /** Time between TERM (or the stop signal) and KILL. */
+  stopGraceMs: 10_000,
+  restartDelayMs: 5_000,
+  taskHistoryLimit: 5,
+  heartbeatPeriodMs: 5_000,
+  /** Drawn evenly from [-x, +x] and added to each heartbeat period. */
+  heartbeatEpsilonMs: 500,
+  /** Heartbeats missed before a node counts as down. */
+  heartbeatGrace: 3,
+  nodeCertExpiryMs: 7_776_000_000,
+  /** The shortest certificate life that may be asked for. */
+  nodeCertExpiryMinMs: 3_600_000,
+  clusterPort: 2377,
+  /** One store transaction, and so one log entry. */
+  transactionChangesMax: 200,
+  transactionBytesMax: 1_572_864,
+} as const;
