@@ -1,0 +1,45 @@
+// Makes dist/: what ships. Two programs and their Workers as ES modules that share chunks, the native binaries and koffi.
+
+import { cpSync, mkdirSync, rmSync, renameSync, existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const MADE = join(ROOT, "dist.new");
+const DIST = join(ROOT, "dist");
+
+/** Packages that use require() inside find it here; ES modules have none of their own. */
+const REQUIRE =
+  'import { createRequire as tsswarmRequire } from "node:module"; const require = tsswarmRequire(import.meta.url);';
+
+rmSync(MADE, { recursive: true, force: true });
+await build({
+  absWorkingDir: ROOT,
+  entryPoints: {
+    tsswarm: "deploy/cli/main.ts",
+    tsswarmd: "deploy/node/main.ts",
+    "layer-worker": "native/layer-worker.ts",
+    "network-worker": "native/network-worker.ts",
+  },
+  outdir: MADE,
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node24",
+  external: ["koffi"],
+  banner: { js: REQUIRE },
+  sourcemap: "linked",
+  sourcesContent: false,
+  legalComments: "none",
+  logLevel: "warning",
+});
+mkdirSync(join(MADE, "node_modules"));
+for (const name of ["koffi", "@koromix/koffi-linux-x64", "@koromix/koffi-linux-arm64"]) {
+  const from = join(ROOT, "node_modules", name);
+  if (existsSync(from)) cpSync(from, join(MADE, "node_modules", name), { recursive: true, dereference: true });
+}
+for (const binary of ["tsswarm-shim", "httpd"]) cpSync(join(ROOT, "native/build", binary), join(MADE, binary));
+rmSync(DIST, { recursive: true, force: true });
+renameSync(MADE, DIST);
