@@ -4,7 +4,7 @@
 
 import { constants } from "node:os";
 
-import koffi from "koffi";
+import * as koffi from "koffi";
 
 import { type ErrorCode, SwarmError } from "../proto/base/errors.ts";
 
@@ -15,11 +15,17 @@ export const lib: koffi.LibraryHandle = koffi.load("libc.so.6");
  * Declares a function of the C library by its prototype, as koffi reads it: `_Out_ int *fd`, `const char *path`, `void *data`
  * for a Buffer. The caller states the types; the call is synchronous.
  */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the parameter is the declaration's type
 export function libc<Call extends (...args: never[]) => unknown>(prototype: string): Call {
   return lib.func(prototype) as unknown as Call;
 }
 
-const ERRNO_NAMES = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+const ERRNO_NAMES = new Map<number, string>(
+  // Of two names for one number the first is the one people know (EAGAIN, not EWOULDBLOCK).
+  Object.entries(constants.errno)
+    .reverse()
+    .map(([name, number]) => [number, name]),
+);
 
 const strerror = libc<(errno: number) => string>("const char *strerror(int errnum)");
 
