@@ -1,6 +1,7 @@
 // Signals by name and by number, as people write them and as the kernel counts them.
 
 import { constants } from "node:os";
+import { SwarmError } from "./errors.ts";
 
 const NUMBERS = new Map<string, number>(Object.entries(constants.signals));
 const NAMES = new Map([...NUMBERS].map(([name, number]) => [number, name]));
@@ -21,6 +22,16 @@ export function signalNumber(text: string): number | undefined {
     return number >= 34 && number <= LARGEST ? number : undefined;
   }
   return NUMBERS.get(upper.startsWith("SIG") ? upper : `SIG${upper}`);
+}
+
+/** As signalNumber, but throws InvalidArgument naming the text and the valid forms when there is no such signal. */
+export function parseSignal(text: string): number {
+  const number = signalNumber(text);
+  if (number !== undefined) return number;
+  throw new SwarmError(
+    "InvalidArgument",
+    `there is no signal ${JSON.stringify(text.slice(0, 40))}; write a name such as SIGTERM or TERM, or a number from 1 to ${LARGEST}`,
+  );
 }
 
 /** "SIGTERM" for 15; undefined for numbers without a name of their own. */
