@@ -3,9 +3,11 @@
 
 import { assert } from "../proto/base/assert.ts";
 import type { Clock } from "../proto/base/clock.ts";
+import { aborted } from "../proto/base/abort.ts";
 import { SwarmError, errorText } from "../proto/base/errors.ts";
 import { Group } from "../proto/base/group.ts";
 import type { Logger } from "../proto/base/log.ts";
+import { Notice } from "../proto/base/notice.ts";
 import type { Random } from "../proto/base/random.ts";
 import type { StreamFrame, StreamOpen } from "../proto/gen/streams.ts";
 import type { WholeTask } from "../proto/model/objects.ts";
@@ -51,6 +53,8 @@ interface Entry {
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #entries = new Map<string, Entry>();
+  /** Raised when a task was removed. */
+  readonly #gone = new Notice();
   #group: Group | undefined;
 
   constructor(options: WorkerOptions) {
@@ -62,6 +66,8 @@ export class Worker {
     assert(this.#group === undefined, "a worker starts once");
     const tasks = await this.#options.journal.load();
     this.#group = new Group(signal);
+    // Lives as long as the worker, which may have no tasks for a while.
+    this.#group.spawn((stop) => aborted(stop));
     const known = new Set(tasks.map((task) => task.id));
     try {
       await this.#options.executor.sweep(known, signal);
@@ -81,10 +87,10 @@ export class Worker {
     await this.#options.journal.flush();
   }
 
-  /** Aborts when the worker stops, also by itself because an assertion failed. */
-  get signal(): AbortSignal {
-    assert(this.#group !== undefined, "a worker was started");
-    return this.#group.signal;
+  /** Stops and removes every task; settles when nothing is left. For a node that leaves its cluster. */
+  async removeAll(signal: AbortSignal): Promise<void> {
+    for (const id of this.#entries.keys()) this.#remove(id);
+    while (this.#entries.size > 0) await this.#gone.wait(signal);
   }
 
   /** Takes one set of assignments. Settles when every new task is in the journal; their steps go on by themselves. */
@@ -175,6 +181,7 @@ export class Worker {
     }
     this.#options.reporter.forget(id);
     this.#entries.delete(id);
+    this.#gone.raise();
     if (entry.again !== undefined) await this.#add(entry.again);
   }
 }

@@ -37,6 +37,14 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<
   });
 }
 
+/** Settles when the signal aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
 /** Runs `action` with a signal that aborts after `ms` with "DeadlineExceeded", or with `parent`. */
 export async function withDeadline<T>(
   options: { readonly clock: Clock; readonly ms: number; readonly what: string; readonly parent?: AbortSignal },
