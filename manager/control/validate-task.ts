@@ -1,0 +1,67 @@
+// Whether a task template may be what it asks: resources, restart policy and placement; its container is checked apart.
+
+import { type Placement, type Resources, type RestartPolicy, RestartPolicy_Condition } from "../../proto/gen/specs.ts";
+import type { WholeTaskSpec } from "../../proto/model/objects.ts";
+import { type Field, checkEnum, checkList, checkNumber, checkText, invalid, refused } from "./validate.ts";
+import { checkContainer } from "./validate-container.ts";
+import { parseConstraint } from "../../proto/model/constraint.ts";
+
+const MEMORY_BYTES_MIN = 4 * 1_048_576;
+const MEMORY_BYTES_MAX = 2 ** 50;
+const NANO_CPUS_MIN = 1_000_000;
+const NANO_CPUS_MAX = 4_096 * 1_000_000_000;
+const PIDS_MAX = 4_194_304;
+const DURATION_MS_MAX = 365 * 86_400_000;
+const COUNT_MAX = 4_294_967_295;
+
+export function checkTask({ path, value: task }: Field<WholeTaskSpec>): void {
+  checkContainer({ path: `${path}.container`, value: task.container });
+  checkResources({ path: `${path}.limits`, value: task.limits });
+  checkResources({ path: `${path}.reservations`, value: task.reservations });
+  checkReserved(task);
+  checkRestart({ path: `${path}.restart`, value: task.restart });
+  checkPlacement({ path: `${path}.placement`, value: task.placement });
+}
+
+function checkResources({ path, value }: Field<Resources>): void {
+  const cpus = { path: `${path}.nano_cpus`, value: value.nanoCpus };
+  if (value.nanoCpus !== 0 && (value.nanoCpus < NANO_CPUS_MIN || value.nanoCpus > NANO_CPUS_MAX))
+    throw invalid(cpus, "a share of cpus must be at least 0.001 and at most 4096, in billionths of a cpu");
+  const memory = { path: `${path}.memory_bytes`, value: value.memoryBytes };
+  if (value.memoryBytes !== 0 && (value.memoryBytes < MEMORY_BYTES_MIN || value.memoryBytes > MEMORY_BYTES_MAX))
+    throw invalid(memory, "memory must be at least 4MiB (4194304 bytes) and at most 1PiB");
+  checkNumber({ path: `${path}.pids`, value: value.pids }, { min: 0, max: PIDS_MAX });
+}
+
+function checkReserved({ limits, reservations }: WholeTaskSpec): void {
+  if (reservations.pids !== 0)
+    throw refused("task.reservations.pids", "pids cannot be reserved: set task.limits.pids instead");
+  if (limits.memoryBytes !== 0 && reservations.memoryBytes > limits.memoryBytes)
+    throw refused(
+      "task.reservations.memory_bytes",
+      `the memory reservation (${reservations.memoryBytes} bytes) is above the limit (${limits.memoryBytes} bytes)`,
+    );
+  if (limits.nanoCpus !== 0 && reservations.nanoCpus > limits.nanoCpus)
+    throw refused(
+      "task.reservations.nano_cpus",
+      `the cpu reservation (${reservations.nanoCpus / 1e9}) is above the limit (${limits.nanoCpus / 1e9})`,
+    );
+}
+
+function checkRestart({ path, value: restart }: Field<RestartPolicy>): void {
+  checkEnum({ path: `${path}.condition`, value: restart.condition }, RestartPolicy_Condition);
+  checkNumber({ path: `${path}.delay_ms`, value: restart.delayMs ?? 0 }, { min: 0, max: DURATION_MS_MAX });
+  checkNumber({ path: `${path}.max_attempts`, value: restart.maxAttempts }, { min: 0, max: COUNT_MAX });
+  checkNumber({ path: `${path}.window_ms`, value: restart.windowMs }, { min: 0, max: DURATION_MS_MAX });
+}
+
+function checkPlacement({ path, value: placement }: Field<Placement>): void {
+  checkList({ path: `${path}.constraints`, value: placement.constraints }, 64, (constraint) => {
+    checkText(constraint, 512);
+    parseConstraint(constraint.value);
+  });
+  checkNumber(
+    { path: `${path}.max_replicas_per_node`, value: placement.maxReplicasPerNode },
+    { min: 0, max: COUNT_MAX },
+  );
+}
