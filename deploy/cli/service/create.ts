@@ -1,0 +1,45 @@
+// `tsswarm service create`.
+
+import { SwarmError } from "../../../proto/base/errors.ts";
+import { systemRandom } from "../../../proto/base/random.ts";
+import { ContainerSpec, ServiceSpec, TaskSpec } from "../../../proto/gen/specs.ts";
+import { wholeServiceSpec } from "../../../proto/model/objects.ts";
+import { type Context, print, warn } from "../context.ts";
+import { type Given, applyFlags } from "./flags.ts";
+import { applyListFlags } from "./list-flags.ts";
+import { converge, wantsDetach } from "./progress.ts";
+import { randomName } from "./random-name.ts";
+
+/** The spec that a command line asks for. Pure but for --env-file. Throws InvalidArgument. */
+export function createSpec(request: {
+  readonly image: string;
+  readonly args: readonly string[];
+  readonly given: Given;
+  readonly shell: Context["env"];
+}): ServiceSpec {
+  const { image, args, given, shell } = request;
+  const name = given["name"];
+  const bare = wholeServiceSpec(
+    ServiceSpec.create({
+      name: typeof name === "string" ? name : randomName(systemRandom),
+      task: TaskSpec.create({ container: ContainerSpec.create({ image, args }) }),
+    }),
+  );
+  return applyListFlags(applyFlags(bare, given), given, shell);
+}
+
+export async function createService(
+  context: Context,
+  request: { readonly image: string; readonly args: readonly string[]; readonly given: Given },
+): Promise<void> {
+  const { given } = request;
+  if (given["name"] === "")
+    throw new SwarmError("InvalidArgument", "--name must not be empty; leave it out for a name made up");
+  const spec = createSpec({ ...request, shell: context.env });
+  const control = await context.control();
+  const { service, warnings } = await control.createService({ spec }, { signal: context.signal });
+  for (const warning of warnings) warn(context, warning);
+  print(context, service?.id ?? "");
+  if (wantsDetach(given)) return;
+  await converge(context, { serviceId: service?.id ?? "", quiet: given["quiet"] === true });
+}

@@ -1,0 +1,108 @@
+// `tsswarm service inspect --pretty`.
+
+import { humanDuration, printBytes, printCpus, printDuration } from "../../../proto/base/units.ts";
+import { UpdateStatus_State } from "../../../proto/gen/objects.ts";
+import { type Resources, PortConfig_PublishMode } from "../../../proto/gen/specs.ts";
+import { DEFAULTS } from "../../../proto/model/defaults.ts";
+import type { WholeService } from "../../../proto/model/objects.ts";
+import { protocolName } from "../../docker/spec.ts";
+import { type Section, pretty } from "../format/pretty.ts";
+
+const CONDITIONS = ["any", "on-failure", "none"] as const;
+const UPDATE_STATES = ["", "updating", "paused", "completed"] as const;
+
+export function prettyService(service: WholeService, nowMs: number): string {
+  const { spec, updateStatus } = service;
+  const { container, restart, placement, limits, reservations } = spec.task;
+  const pairs = (labels: Readonly<Record<string, string>>): readonly string[] =>
+    Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  const sections: readonly Section[] = [
+    ["ID", service.id],
+    ["Name", spec.name],
+    ["Labels", pairs(spec.labels)],
+    [
+      "Service Mode",
+      [
+        ["Mode", "Replicated"],
+        ["Replicas", String(spec.mode.value.replicas)],
+      ],
+    ],
+    ...(updateStatus === undefined || updateStatus.state === UpdateStatus_State.UNKNOWN
+      ? []
+      : ([
+          [
+            "UpdateStatus",
+            [
+              ["State", UPDATE_STATES[updateStatus.state]],
+              ["Started", `${humanDuration(nowMs - updateStatus.startedAtMs)} ago`],
+              [
+                "Completed",
+                updateStatus.completedAtMs === 0 ? "" : `${humanDuration(nowMs - updateStatus.completedAtMs)} ago`,
+              ],
+              ["Message", updateStatus.message],
+            ],
+          ],
+        ] as const)),
+    [
+      "Placement",
+      [
+        ["Constraints", placement.constraints],
+        ["Max Replicas Per Node", placement.maxReplicasPerNode === 0 ? "" : String(placement.maxReplicasPerNode)],
+      ],
+    ],
+    [
+      "RestartPolicy",
+      [
+        ["Condition", CONDITIONS[restart.condition]],
+        ["Delay", printDuration(restart.delayMs ?? DEFAULTS.restartDelayMs)],
+        ["Max attempts", restart.maxAttempts === 0 ? "" : String(restart.maxAttempts)],
+        ["Window", restart.windowMs === 0 ? "" : printDuration(restart.windowMs)],
+      ],
+    ],
+    [
+      "ContainerSpec",
+      [
+        ["Image", container.image],
+        ["Command", container.command.join(" ")],
+        ["Args", container.args.join(" ")],
+        ["Env", container.env],
+        ["Dir", container.dir],
+        ["User", container.user],
+        ["Hostname", container.hostname],
+        ["Stop signal", container.stopSignal],
+        ["Stop grace period", container.stopGraceMs === undefined ? "" : printDuration(container.stopGraceMs)],
+        ["Labels", pairs(container.labels)],
+        [
+          "Mounts",
+          container.mounts.map(
+            (mount) =>
+              `${mount.source === "" ? "tmpfs" : mount.source} -> ${mount.target}${mount.readOnly ? " (ro)" : ""}`,
+          ),
+        ],
+      ],
+    ],
+    [
+      "Resources",
+      [
+        ["Reservations", resources(reservations)],
+        ["Limits", resources(limits)],
+      ],
+    ],
+    [
+      "Ports",
+      spec.endpoint.ports.map(
+        (port) =>
+          `PublishedPort = ${port.publishedPort}, Protocol = ${protocolName(port.protocol)}, TargetPort = ${port.targetPort}, PublishMode = ${port.publishMode === PortConfig_PublishMode.HOST ? "host" : "ingress"}`,
+      ),
+    ],
+  ];
+  return pretty(sections);
+}
+
+function resources(limits: Resources): readonly Section[] {
+  return [
+    ["CPU", limits.nanoCpus === 0 ? "" : printCpus(limits.nanoCpus)],
+    ["Memory", limits.memoryBytes === 0 ? "" : printBytes(limits.memoryBytes)],
+    ["Pids", limits.pids === 0 ? "" : String(limits.pids)],
+  ];
+}

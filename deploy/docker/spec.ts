@@ -1,0 +1,137 @@
+// A service's spec in the JSON shape of Docker's Engine API, which `inspect` prints and scripts read. Pure; absent and zero
+// fields are left out as Docker does.
+
+import {
+  type ContainerSpec,
+  type Mount,
+  Mount_Type,
+  type PortConfig,
+  PortConfig_Protocol,
+  PortConfig_PublishMode,
+  type Resources,
+  type RestartPolicy,
+  RestartPolicy_Condition,
+} from "../../proto/gen/specs.ts";
+import { DEFAULTS } from "../../proto/model/defaults.ts";
+import type { WholeServiceSpec, WholeTaskSpec } from "../../proto/model/objects.ts";
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+type Fields = Readonly<Record<string, Json | undefined>>;
+
+const NS_PER_MS = 1_000_000;
+
+const CONDITION: Readonly<Record<RestartPolicy_Condition, string>> = {
+  [RestartPolicy_Condition.ANY]: "any",
+  [RestartPolicy_Condition.ON_FAILURE]: "on-failure",
+  [RestartPolicy_Condition.NONE]: "none",
+};
+
+/** An object without the fields that are empty. */
+export function compact(fields: Fields): Json {
+  const kept = Object.entries(fields).filter(([, value]) => {
+    if (value === undefined || value === "" || value === 0 || value === false) return false;
+    if (typeof value === "object" && value !== null) return Object.keys(value).length > 0;
+    return true;
+  });
+  return Object.fromEntries(kept) as Json;
+}
+
+/** RFC 3339, as Docker prints times; empty for 0. */
+export function isoTime(ms: number): string {
+  return ms === 0 ? "" : new Date(ms).toISOString();
+}
+
+export function protocolName(protocol: PortConfig_Protocol): string {
+  return protocol === PortConfig_Protocol.UDP ? "udp" : "tcp";
+}
+
+export function portJson(port: PortConfig): Json {
+  return compact({
+    Name: port.name,
+    Protocol: protocolName(port.protocol),
+    TargetPort: port.targetPort,
+    PublishedPort: port.publishedPort,
+    PublishMode: port.publishMode === PortConfig_PublishMode.HOST ? "host" : "ingress",
+  });
+}
+
+export function serviceSpecJson(spec: WholeServiceSpec): Json {
+  return {
+    Name: spec.name,
+    Labels: spec.labels,
+    TaskTemplate: taskSpecJson(spec.task),
+    Mode: { Replicated: { Replicas: spec.mode.value.replicas } },
+    EndpointSpec: compact({ Ports: spec.endpoint.ports.map(portJson) }),
+  };
+}
+
+export function taskSpecJson(spec: WholeTaskSpec): Json {
+  return {
+    ContainerSpec: containerJson(spec.container),
+    Resources: { Limits: resourcesJson(spec.limits), Reservations: resourcesJson(spec.reservations) },
+    RestartPolicy: restartJson(spec.restart),
+    Placement: compact({ Constraints: spec.placement.constraints, MaxReplicas: spec.placement.maxReplicasPerNode }),
+    ForceUpdate: spec.forceUpdate,
+  };
+}
+
+function resourcesJson(resources: Resources): Json {
+  return compact({ NanoCPUs: resources.nanoCpus, MemoryBytes: resources.memoryBytes, Pids: resources.pids });
+}
+
+function restartJson(policy: RestartPolicy): Json {
+  return {
+    Condition: CONDITION[policy.condition],
+    Delay: (policy.delayMs ?? DEFAULTS.restartDelayMs) * NS_PER_MS,
+    MaxAttempts: policy.maxAttempts,
+    ...(policy.windowMs > 0 ? { Window: policy.windowMs * NS_PER_MS } : {}),
+  };
+}
+
+function containerJson(container: ContainerSpec): Json {
+  return compact({
+    Image: container.image,
+    Labels: container.labels,
+    Command: container.command,
+    Args: container.args,
+    Hostname: container.hostname,
+    Env: container.env,
+    Dir: container.dir,
+    User: container.user,
+    Groups: container.groups,
+    TTY: container.tty,
+    ReadOnly: container.readOnly,
+    Mounts: container.mounts.map(mountJson),
+    StopSignal: container.stopSignal,
+    StopGracePeriod: (container.stopGraceMs ?? DEFAULTS.stopGraceMs) * NS_PER_MS,
+    Hosts: container.hosts,
+    DNSConfig: compact({
+      Nameservers: container.dnsServers,
+      Search: container.dnsSearch,
+      Options: container.dnsOptions,
+    }),
+    CapabilityAdd: container.capabilityAdd,
+    CapabilityDrop: container.capabilityDrop,
+    Ulimits: container.ulimits.map((limit) => ({ Name: limit.name, Hard: limit.hard, Soft: limit.soft })),
+    Sysctls: container.sysctls,
+    Privileges: container.noNewPrivileges ? { NoNewPrivileges: true } : undefined,
+  });
+}
+
+function mountJson(mount: Mount): Json {
+  const tmpfs = mount.type === Mount_Type.TMPFS;
+  return compact({
+    Type: tmpfs ? "tmpfs" : "bind",
+    Source: mount.source,
+    Target: mount.target,
+    ReadOnly: mount.readOnly,
+    BindOptions: tmpfs
+      ? undefined
+      : compact({
+          Propagation: mount.bindPropagation,
+          NonRecursive: mount.bindNonRecursive,
+          CreateMountpoint: mount.bindCreateSrc,
+        }),
+    TmpfsOptions: tmpfs ? compact({ SizeBytes: mount.tmpfsSizeBytes, Mode: mount.tmpfsMode }) : undefined,
+  });
+}
