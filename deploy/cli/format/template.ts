@@ -58,8 +58,8 @@ function parseUntil(
   const nodes: Node[] = [];
   while (parser.position < parser.tokens.length) {
     const token = parser.tokens[parser.position++] ?? "";
-    if (!token.startsWith("{{")) {
-      if (token.includes("{{")) throw invalid("an action {{ is not closed");
+    if (!token.startsWith("{{") || !token.endsWith("}}")) {
+      if (token.includes("{{")) throw invalid("an action {{ is not closed with }}");
       if (token !== "") nodes.push({ kind: "text", text: token });
       continue;
     }

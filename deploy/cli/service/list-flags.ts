@@ -64,6 +64,7 @@ type ContainerList = {
 
 const identity = (text: string): string => text;
 const one = (text: string): readonly string[] => [text];
+const withoutBlanks = (text: string): string => text.replace(/\s+/g, "");
 const beforeEquals = (text: string): string => text.split("=", 1)[0] ?? "";
 
 function container<K extends keyof WholeTaskSpec["container"]>(
@@ -158,7 +159,8 @@ const LIST_FLAGS: readonly AnyListFlag[] = [
       ...spec,
       task: { ...spec.task, placement: { ...spec.task.placement, constraints } },
     }),
-    key: (text) => text.replace(/\s+/g, ""),
+    key: withoutBlanks,
+    matches: (item, text) => withoutBlanks(item) === withoutBlanks(text),
   }),
   listFlag({
     name: "mount",
