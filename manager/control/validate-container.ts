@@ -1,7 +1,7 @@
 // Whether a container may be what its spec asks: image, process, environment, users, names and limits of the kernel.
 
 import { isIP } from "node:net";
-import { capabilityName } from "../../proto/model/capabilities.ts";
+import { capabilityName } from "../../proto/base/capabilities.ts";
 import { parseImageReference } from "../../proto/model/image-reference.ts";
 import { signalNumber } from "../../proto/base/signals.ts";
 import type { ContainerSpec, Ulimit } from "../../proto/gen/specs.ts";
@@ -87,7 +87,7 @@ function checkImage(field: Field<string>): void {
   parseImageReference(field.value);
 }
 
-function checkArguments(field: Field<readonly string[]>): void {
+export function checkArguments(field: Field<readonly string[]>): void {
   checkList(field, ARGS_MAX, (argument) => {
     checkText(argument, ARG_LENGTH_MAX);
   });
@@ -95,18 +95,18 @@ function checkArguments(field: Field<readonly string[]>): void {
     throw invalid({ path: `${field.path}[0]`, value: "" }, "the first word is a program's name");
 }
 
-function checkEnv(field: Field<string>): void {
+export function checkEnv(field: Field<string>): void {
   checkText(field, ARG_LENGTH_MAX);
   if (!/^[^=\s]+(?:=|$)/.test(field.value)) throw invalid(field, "it must be KEY=VALUE, such as DEBUG=1");
 }
 
-function checkDirectory(field: Field<string>): void {
+export function checkDirectory(field: Field<string>): void {
   checkText(field, 4_095);
   if (field.value !== "" && !field.value.startsWith("/"))
     throw invalid(field, "the working directory must be an absolute path");
 }
 
-function checkUser(field: Field<string>): void {
+export function checkUser(field: Field<string>): void {
   const parts = field.value.split(":");
   if (field.value !== "" && (parts.length > 2 || !parts.every((part) => USER.test(part))))
     throw invalid(field, "a user is name|uid[:group|gid]");
