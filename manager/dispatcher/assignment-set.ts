@@ -34,10 +34,15 @@ export class AssignmentSet {
   }
 
   /** Is the task, as it is now (undefined: gone), not what the agent was told? */
-  differs(id: string, task: WholeTask | undefined): boolean {
+  #differs(id: string, task: WholeTask | undefined): boolean {
     const before = this.#sent.get(id);
     if (task === undefined || !this.#belongs(task)) return before !== undefined;
     return before === undefined || !sameForAgent(before, task);
+  }
+
+  /** Takes those out of `dirty` about which the agent knows all. */
+  drop(dirty: Set<string>, find: (id: string) => WholeTask | undefined): void {
+    for (const id of dirty) if (!this.#differs(id, find(id))) dirty.delete(id);
   }
 
   /**
@@ -51,7 +56,7 @@ export class AssignmentSet {
       if (changes.length >= CHANGES_MAX || bytes >= BYTES_MAX) break;
       dirty.delete(id);
       const task = find(id);
-      if (!this.differs(id, task)) continue;
+      if (!this.#differs(id, task)) continue;
       const change = task !== undefined && this.#belongs(task) ? this.#update(task) : this.#remove(id);
       bytes += AssignmentChange.encode(change).finish().byteLength;
       changes.push(change);

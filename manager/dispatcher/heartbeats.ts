@@ -21,6 +21,7 @@ export class Heartbeats {
   readonly #options: HeartbeatsOptions;
   /** By node: cancels the deadline. */
   readonly #deadlines = new Map<string, () => void>();
+  #closed = false;
 
   constructor(options: HeartbeatsOptions) {
     this.#options = options;
@@ -32,6 +33,7 @@ export class Heartbeats {
     const base = this.#options.periodMs();
     const periodMs = Math.round(base + (random.float() * 2 - 1) * base * SPREAD);
     this.forget(nodeId);
+    if (this.#closed) return periodMs;
     const cancel = clock.after(periodMs * grace, () => {
       this.#deadlines.delete(nodeId);
       onSilence(nodeId);
@@ -45,8 +47,9 @@ export class Heartbeats {
     this.#deadlines.delete(nodeId);
   }
 
-  /** No deadline is left behind. */
+  /** No deadline is left behind, and none begins. */
   close(): void {
+    this.#closed = true;
     for (const cancel of this.#deadlines.values()) cancel();
     this.#deadlines.clear();
   }

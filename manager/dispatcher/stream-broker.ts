@@ -115,7 +115,10 @@ export class StreamBroker {
       await abortable(new Promise<never>(() => undefined), child.signal);
     } catch (error) {
       // The client's end, whether it left or heard the last frame, is an ordinary end here.
-      if (!joint.over.signal.aborted) throw error;
+      if (joint.over.signal.aborted) return;
+      // What the client sent was refused: it is the one to hear why.
+      if (!signal.aborted) joint.over.abort(error);
+      throw error;
     } finally {
       joint.over.abort(lost(joint.target));
       child.release();

@@ -1,0 +1,67 @@
+// The cluster object: read, settings, join tokens. The CA's key never leaves; tokens go to operators alone.
+
+import type { Clock } from "../../proto/base/clock.ts";
+import { SwarmError } from "../../proto/base/errors.ts";
+import type { UpdateClusterRequest } from "../../proto/gen/control.ts";
+import type { Cluster } from "../../proto/gen/objects.ts";
+import { NodeRole } from "../../proto/gen/specs.ts";
+import type { WholeCluster } from "../../proto/model/objects.ts";
+import type { CallContext, Caller } from "../../proto/rpc/caller.ts";
+import type { Store } from "../store/store.ts";
+import { checkVersion } from "./versions.ts";
+import { validateClusterSpec } from "./validate-node.ts";
+
+export interface ClusterDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** A fresh join token of the role, for the CA with this digest. */
+  readonly newToken: (options: { readonly caDigest: string; readonly role: NodeRole }) => string;
+}
+
+export function getCluster({ store }: ClusterDeps, { caller }: CallContext): Cluster {
+  return withoutSecrets(theCluster(store), caller);
+}
+
+/** Throws OutOfSequence for a stale version. Rotating a token ends the old one for joins to come. */
+export async function updateCluster(
+  { store, newToken }: ClusterDeps,
+  request: UpdateClusterRequest,
+  { caller }: CallContext,
+): Promise<Cluster> {
+  if (request.spec !== undefined) validateClusterSpec(request.spec);
+  await store.update((tx) => {
+    const cluster = theCluster(store);
+    checkVersion({ found: cluster.meta.version, asked: request.version });
+    const { caDigest } = cluster.rootCa;
+    tx.clusters.update({
+      ...cluster,
+      spec: request.spec === undefined ? cluster.spec : { ...request.spec, name: request.spec.name || cluster.spec.name },
+      rootCa: {
+        ...cluster.rootCa,
+        ...(request.rotateWorkerToken && { joinTokenWorker: newToken({ caDigest, role: NodeRole.WORKER }) }),
+        ...(request.rotateManagerToken && { joinTokenManager: newToken({ caDigest, role: NodeRole.MANAGER }) }),
+      },
+    });
+  });
+  return withoutSecrets(theCluster(store), caller);
+}
+
+/** The one cluster object. */
+export function theCluster(store: Store): WholeCluster {
+  const [cluster] = store.view().clusters.all();
+  if (cluster === undefined) throw new SwarmError("FailedPrecondition", "this node is not a swarm manager yet");
+  return cluster;
+}
+
+/** What may leave the managers: never the CA's key; the tokens only for those who may let nodes in. */
+export function withoutSecrets(cluster: WholeCluster, caller: Caller): Cluster {
+  const operator = caller.kind === "local" || (caller.kind === "node" && caller.role === "manager");
+  return {
+    ...cluster,
+    rootCa: {
+      ...cluster.rootCa,
+      caKeyPem: Buffer.alloc(0),
+      ...(!operator && { joinTokenWorker: "", joinTokenManager: "" }),
+    },
+  };
+}

@@ -1,0 +1,40 @@
+// Joins the nouns into the one interface. Reads answer from the last committed state; writes settle when they are durable.
+
+import type { ClusterControl } from "./cluster-control.ts";
+import { type ClusterDeps, getCluster, updateCluster } from "./cluster.ts";
+import { type TaskStreams, exec } from "./exec.ts";
+import { logs } from "./logs.ts";
+import { findNode, listNodes, removeNode, updateNode } from "./nodes.ts";
+import { type ServiceDeps, createService, findService, listServices, removeService, updateService } from "./services.ts";
+import { getTask, listTasks } from "./tasks.ts";
+import { watch } from "./watch.ts";
+
+export interface ControlDeps extends ClusterDeps, ServiceDeps {
+  readonly streams: TaskStreams;
+}
+
+export function createControl(deps: ControlDeps): ClusterControl {
+  const { store } = deps;
+  return {
+    getCluster: async (_request, context) => getCluster(deps, context),
+    updateCluster: (request, context) => updateCluster(deps, request, context),
+
+    listNodes: async (request) => listNodes(store.view(), request),
+    getNode: async ({ ref }) => findNode(store.view(), ref),
+    updateNode: (request) => updateNode(store, request),
+    removeNode: (request) => removeNode(store, request),
+
+    createService: (request) => createService(deps, request),
+    listServices: async (request) => listServices(store.view(), request),
+    getService: async ({ ref }) => findService(store.view(), ref),
+    updateService: (request) => updateService(deps, request),
+    removeService: (request) => removeService(deps, request),
+
+    listTasks: async (request) => listTasks(store.view(), request),
+    getTask: async (request) => getTask(store.view(), request),
+
+    watch: (request, context) => watch(store, request, context),
+    logs: (request, context) => logs(deps, request, context),
+    exec: (requests, context) => exec(deps, requests, context),
+  };
+}

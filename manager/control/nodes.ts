@@ -1,0 +1,86 @@
+// Nodes: lists, labels, availability, removal. A node's role stays as it joined until there are several managers.
+
+import { SwarmError } from "../../proto/base/errors.ts";
+import type {
+  ListNodesResponse,
+  ListRequest,
+  RemoveNodeRequest,
+  RemoveResponse,
+  UpdateNodeRequest,
+} from "../../proto/gen/control.ts";
+import { type Node, NodeStatus_State } from "../../proto/gen/objects.ts";
+import { NodeRole } from "../../proto/gen/specs.ts";
+import type { WholeNode } from "../../proto/model/objects.ts";
+import type { Store } from "../store/store.ts";
+import type { ReadTx } from "../store/tx.ts";
+import { type FilterTable, compileFilters, hasLabel, oneOf } from "./filters.ts";
+import { resolve } from "./resolve.ts";
+import { compareText } from "./text.ts";
+import { validateNodeSpec } from "./validate-node.ts";
+import { refused } from "./validate.ts";
+import { checkVersion } from "./versions.ts";
+
+export function listNodes(view: ReadTx, { filters }: ListRequest): ListNodesResponse {
+  const nodes = [...view.nodes.all()].filter(compileFilters(filters, FILTERS));
+  return { nodes: nodes.sort((a, b) => compareText(nodeName(a), nodeName(b)) || compareText(a.id, b.id)) };
+}
+
+/** A node by its id, the beginning of one, its host name or the name it was given. */
+export function findNode(view: ReadTx, ref: string): WholeNode {
+  return resolve(ref, {
+    noun: "node",
+    byId: (id) => view.nodes.get(id),
+    all: () => view.nodes.all(),
+    namesOf: (node) => [node.description.hostname, node.spec.name],
+  });
+}
+
+/** What messages call it. */
+export function nodeName(node: WholeNode): string {
+  return node.description.hostname || node.spec.name || node.id;
+}
+
+/** Throws OutOfSequence for a stale version, FailedPrecondition for another role. */
+export async function updateNode(store: Store, request: UpdateNodeRequest): Promise<Node> {
+  const { spec } = request;
+  if (spec === undefined) throw refused("spec", "an update of a node brings its whole spec");
+  validateNodeSpec(spec);
+  const { id } = findNode(store.view(), request.id);
+  await store.update((tx) => {
+    const node = findNode(tx, id);
+    checkVersion({ found: node.meta.version, asked: request.version });
+    if (spec.role !== node.spec.role)
+      throw new SwarmError(
+        "FailedPrecondition",
+        `the role of node ${nodeName(node)} cannot be changed in this version: a cluster has one manager until replicated managers come`,
+      );
+    tx.nodes.update({ ...node, spec });
+  });
+  return findNode(store.view(), id);
+}
+
+/** Refused for a manager, and without `force` for a node that is not down. */
+export async function removeNode(store: Store, request: RemoveNodeRequest): Promise<RemoveResponse> {
+  const { id } = findNode(store.view(), request.ref);
+  await store.update((tx) => {
+    const node = findNode(tx, id);
+    if (node.managerStatus !== undefined || node.spec.role === NodeRole.MANAGER)
+      throw new SwarmError(
+        "FailedPrecondition",
+        `node ${request.ref} is the cluster's last manager and can't be removed`,
+      );
+    if (node.status.state !== NodeStatus_State.DOWN && !request.force)
+      throw new SwarmError("FailedPrecondition", `node ${request.ref} is not down and can't be removed`);
+    tx.nodes.remove(id);
+  });
+  return { id };
+}
+
+const FILTERS: FilterTable<WholeNode> = {
+  id: (value) => (node) => node.id.startsWith(value),
+  label: (value) => (node) => hasLabel(node.description.engineLabels, value),
+  membership: oneOf("membership", ["accepted", "pending"], () => "accepted"),
+  name: (value) => (node) => node.description.hostname.startsWith(value) || node.spec.name.startsWith(value),
+  "node.label": (value) => (node) => hasLabel(node.spec.labels, value),
+  role: oneOf("role", ["manager", "worker"], (node) => (node.spec.role === NodeRole.MANAGER ? "manager" : "worker")),
+};
