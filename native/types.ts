@@ -35,6 +35,8 @@ export interface ExitRecord {
   /** Unix time. */
   readonly startedAtMs: number;
   readonly exitedAtMs: number;
+  /** What kept it from running at all; absent when it ran. */
+  readonly failure?: string;
 }
 
 /** A made container, running or about to. All calls reject with SwarmError. */
@@ -73,7 +75,10 @@ export interface ExecOptions {
   readonly size: { readonly columns: number; readonly rows: number } | undefined;
 }
 
-/** Streams of an exec or an attach. Output waits for the reader only up to a bound of the shim's (1 MiB), then the session is cut off. */
+/**
+ * Streams of an exec or an attach. Read both. An exec's command waits for a slow reader as it would at a pipe; a container
+ * never does: an attach that leaves more than 1 MiB unread is cut off, its streams end and wait() rejects "Unavailable".
+ */
 export interface Session {
   readonly stdout: NodeJS.ReadableStream;
   /** Empty with a tty. */
@@ -82,8 +87,11 @@ export interface Session {
   write(data: Uint8Array): Promise<void>;
   endInput(): void;
   resize(size: { readonly columns: number; readonly rows: number }): void;
+  /** Sends a signal to the command of an exec (to the container, for an attach); an ended one is not an error. */
+  kill(signalNumber: number): void;
   /** Exit code of an exec (of the container, for an attach). */
   wait(): Promise<number>;
+  /** Lets go. The command of an exec that still runs gets SIGHUP, as when a terminal goes away. */
   close(): void;
 }
 
