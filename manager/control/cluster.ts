@@ -8,6 +8,7 @@ import { NodeRole } from "../../proto/gen/specs.ts";
 import type { WholeCluster } from "../../proto/model/objects.ts";
 import type { CallContext, Caller } from "../../proto/rpc/caller.ts";
 import type { Store } from "../store/store.ts";
+import type { ReadTx } from "../store/tx.ts";
 import { checkVersion } from "./versions.ts";
 import { validateClusterSpec } from "./validate-node.ts";
 
@@ -19,7 +20,7 @@ export interface ClusterDeps {
 }
 
 export function getCluster({ store }: ClusterDeps, { caller }: CallContext): Cluster {
-  return withoutSecrets(theCluster(store), caller);
+  return withoutSecrets(theCluster(store.view()), caller);
 }
 
 /** Throws OutOfSequence for a stale version. Rotating a token ends the old one for joins to come. */
@@ -30,12 +31,13 @@ export async function updateCluster(
 ): Promise<Cluster> {
   if (request.spec !== undefined) validateClusterSpec(request.spec);
   await store.update((tx) => {
-    const cluster = theCluster(store);
+    const cluster = theCluster(tx);
     checkVersion({ found: cluster.meta.version, asked: request.version });
     const { caDigest } = cluster.rootCa;
     tx.clusters.update({
       ...cluster,
-      spec: request.spec === undefined ? cluster.spec : { ...request.spec, name: request.spec.name || cluster.spec.name },
+      spec:
+        request.spec === undefined ? cluster.spec : { ...request.spec, name: request.spec.name || cluster.spec.name },
       rootCa: {
         ...cluster.rootCa,
         ...(request.rotateWorkerToken && { joinTokenWorker: newToken({ caDigest, role: NodeRole.WORKER }) }),
@@ -43,12 +45,12 @@ export async function updateCluster(
       },
     });
   });
-  return withoutSecrets(theCluster(store), caller);
+  return withoutSecrets(theCluster(store.view()), caller);
 }
 
 /** The one cluster object. */
-export function theCluster(store: Store): WholeCluster {
-  const [cluster] = store.view().clusters.all();
+function theCluster(view: ReadTx): WholeCluster {
+  const [cluster] = view.clusters.all();
   if (cluster === undefined) throw new SwarmError("FailedPrecondition", "this node is not a swarm manager yet");
   return cluster;
 }

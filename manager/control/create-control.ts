@@ -1,11 +1,19 @@
 // Joins the nouns into the one interface. Reads answer from the last committed state; writes settle when they are durable.
 
+import type { CallContext } from "../../proto/rpc/caller.ts";
 import type { ClusterControl } from "./cluster-control.ts";
 import { type ClusterDeps, getCluster, updateCluster } from "./cluster.ts";
 import { type TaskStreams, exec } from "./exec.ts";
 import { logs } from "./logs.ts";
 import { findNode, listNodes, removeNode, updateNode } from "./nodes.ts";
-import { type ServiceDeps, createService, findService, listServices, removeService, updateService } from "./services.ts";
+import {
+  type ServiceDeps,
+  createService,
+  findService,
+  listServices,
+  removeService,
+  updateService,
+} from "./services.ts";
 import { getTask, listTasks } from "./tasks.ts";
 import { watch } from "./watch.ts";
 
@@ -13,25 +21,32 @@ export interface ControlDeps extends ClusterDeps, ServiceDeps {
   readonly streams: TaskStreams;
 }
 
+/** A read as a call: what it throws is a rejection. */
+function answering<Request, Response>(
+  read: (request: Request, context: CallContext) => Response,
+): (request: Request, context: CallContext) => Promise<Response> {
+  return (request, context) => Promise.try(() => read(request, context));
+}
+
 export function createControl(deps: ControlDeps): ClusterControl {
   const { store } = deps;
   return {
-    getCluster: async (_request, context) => getCluster(deps, context),
+    getCluster: answering((_request, context) => getCluster(deps, context)),
     updateCluster: (request, context) => updateCluster(deps, request, context),
 
-    listNodes: async (request) => listNodes(store.view(), request),
-    getNode: async ({ ref }) => findNode(store.view(), ref),
+    listNodes: answering((request) => listNodes(store.view(), request)),
+    getNode: answering(({ ref }) => findNode(store.view(), ref)),
     updateNode: (request) => updateNode(store, request),
     removeNode: (request) => removeNode(store, request),
 
     createService: (request) => createService(deps, request),
-    listServices: async (request) => listServices(store.view(), request),
-    getService: async ({ ref }) => findService(store.view(), ref),
+    listServices: answering((request) => listServices(store.view(), request)),
+    getService: answering(({ ref }) => findService(store.view(), ref)),
     updateService: (request) => updateService(deps, request),
     removeService: (request) => removeService(deps, request),
 
-    listTasks: async (request) => listTasks(store.view(), request),
-    getTask: async (request) => getTask(store.view(), request),
+    listTasks: answering((request) => listTasks(store.view(), request)),
+    getTask: answering((request) => getTask(store.view(), request)),
 
     watch: (request, context) => watch(store, request, context),
     logs: (request, context) => logs(deps, request, context),

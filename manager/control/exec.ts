@@ -89,7 +89,10 @@ async function* checkedInput(frames: AsyncIterator<StreamFrame>): AsyncGenerator
     switch (frame?.$case) {
       case "stdin":
         if (frame.value.byteLength > FRAME_BYTES_MAX)
-          throw refused("stdin", `a frame of input has ${frame.value.byteLength} bytes; ${FRAME_BYTES_MAX} are allowed`);
+          throw refused(
+            "stdin",
+            `a frame of input has ${frame.value.byteLength} bytes; ${FRAME_BYTES_MAX} are allowed`,
+          );
         break;
       case "resize":
         checkSize(frame.value);

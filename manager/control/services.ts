@@ -51,7 +51,7 @@ export async function createService(deps: ServiceDeps, request: CreateServiceReq
         "AlreadyExists",
         `name conflicts with an existing object: service ${spec.name} already exists`,
       );
-    tx.services.create(wholeService(Service.create({ id, spec, specVersion: 1 } as Partial<Service>)));
+    tx.services.create(wholeService(Service.create({ id, spec, specVersion: 1 })));
   });
   return { service: findService(deps.store.view(), id), warnings: warningsOf(spec) };
 }
@@ -82,7 +82,6 @@ export async function updateService(deps: ServiceDeps, request: UpdateServiceReq
     checkVersion({ found: service.meta.version, asked: request.version });
     if (spec.name !== service.spec.name)
       throw refused("name", `renaming services is not supported: service ${service.spec.name} keeps its name`);
-    if (spec.mode.$case !== service.spec.mode.$case) throw refused("mode", "service mode change is not allowed");
     const sameTask = equalValues(service.spec.task, spec.task);
     tx.services.update({
       ...service,

@@ -1,11 +1,6 @@
 // Watching the cluster: the present objects when asked for, then every committed change of the kinds wanted.
 
-import {
-  type StoreChange,
-  StoreChange_Action,
-  type WatchMessage,
-  type WatchRequest,
-} from "../../proto/gen/control.ts";
+import { type StoreChange, StoreChange_Action, type WatchMessage, type WatchRequest } from "../../proto/gen/control.ts";
 import { wholeCluster } from "../../proto/model/objects.ts";
 import type { CallContext, Caller } from "../../proto/rpc/caller.ts";
 import type { Store } from "../store/store.ts";
@@ -43,7 +38,8 @@ export async function* watch(
 }
 
 function selection({ kinds, serviceId }: WatchRequest): (change: StoreChange) => boolean {
-  if (kinds.length > KINDS.length) throw refused("kinds", `${kinds.length} kinds were given; there are ${KINDS.length}`);
+  if (kinds.length > KINDS.length)
+    throw refused("kinds", `${kinds.length} kinds were given; there are ${KINDS.length}`);
   kinds.forEach((kind, index) => {
     if (!KINDS.some((known) => known === kind))
       throw invalid({ path: `kinds[${index}]`, value: kind }, `it must be one of ${KINDS.join(", ")}`);

@@ -19,7 +19,7 @@ const BYTES_MAX = DEFAULTS.transactionBytesMax / 2;
 
 interface Caller {
   left: number;
-  readonly done: PromiseWithResolvers<void>;
+  readonly done: PromiseWithResolvers<unknown>;
 }
 
 interface Item {
@@ -43,7 +43,7 @@ export class BatchWriter {
     if (writes.length === 0) return;
     if (this.#waiting.length + writes.length > WAITING_MAX)
       throw new SwarmError("ResourceExhausted", "the manager has too many reports waiting; report again later");
-    const caller: Caller = { left: writes.length, done: Promise.withResolvers<void>() };
+    const caller: Caller = { left: writes.length, done: Promise.withResolvers() };
     for (const write of writes) this.#waiting.push({ write, caller });
     this.#notice.raise();
     await caller.done.promise;
@@ -84,7 +84,7 @@ export class BatchWriter {
     for (const { caller } of this.#waiting.splice(0, taken)) {
       caller.left -= 1;
       if (failure !== undefined) caller.done.reject(failure.error);
-      else if (caller.left === 0) caller.done.resolve();
+      else if (caller.left === 0) caller.done.resolve(undefined);
     }
   }
 }

@@ -175,10 +175,7 @@ export class Dispatcher {
     }
   }
 
-  async #updateTaskStatus(
-    request: UpdateTaskStatusRequest,
-    { caller }: CallContext,
-  ): Promise<Record<string, never>> {
+  async #updateTaskStatus(request: UpdateTaskStatusRequest, { caller }: CallContext): Promise<Record<string, never>> {
     const { nodeId } = this.#current(caller, request.sessionId);
     const find = (id: string): WholeTask | undefined => this.#options.store.view().tasks.get(id);
     const updates = checkUpdates(request.updates, { nodeId, find });
@@ -237,7 +234,8 @@ export class Dispatcher {
 }
 
 function nodeOf(caller: Caller): { readonly nodeId: string; readonly addr: string } {
-  if (caller.kind !== "node") throw new SwarmError("PermissionDenied", "only nodes of the cluster may call the dispatcher");
+  if (caller.kind !== "node")
+    throw new SwarmError("PermissionDenied", "only nodes of the cluster may call the dispatcher");
   return caller;
 }
 

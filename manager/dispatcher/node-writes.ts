@@ -10,7 +10,10 @@ import type { Write } from "./batch-writer.ts";
 import { type CheckedUpdate, supersedes } from "./reports.ts";
 
 /** The node is here, as it describes itself, at this address. */
-export function nodeReady(nodeId: string, seen: { readonly description: NodeDescription; readonly addr: string }): Write {
+export function nodeReady(
+  nodeId: string,
+  seen: { readonly description: NodeDescription; readonly addr: string },
+): Write {
   return onNode(nodeId, (node) => {
     const description = equalDescriptions(node.description, seen.description) ? node.description : seen.description;
     const status = { state: NodeStatus_State.READY, message: "", addr: seen.addr };

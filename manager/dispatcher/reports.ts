@@ -17,7 +17,10 @@ const DESCRIPTION_BYTES_MAX = 65_536;
 export function checkDescription(description: NodeDescription | undefined): NodeDescription {
   if (description === undefined) throw new SwarmError("InvalidArgument", "a node describes itself when it registers");
   if (!/^[\x21-\x7e]{1,253}$/.test(description.hostname))
-    throw new SwarmError("InvalidArgument", `host name ${JSON.stringify(description.hostname.slice(0, 80))} is not valid`);
+    throw new SwarmError(
+      "InvalidArgument",
+      `host name ${JSON.stringify(description.hostname.slice(0, 80))} is not valid`,
+    );
   if (NodeDescription.encode(description).finish().byteLength > DESCRIPTION_BYTES_MAX)
     throw new SwarmError("InvalidArgument", `the node's description takes more than ${DESCRIPTION_BYTES_MAX} bytes`);
   const { nanoCpus, memoryBytes, pids } = description.resources ?? { nanoCpus: 0, memoryBytes: 0, pids: 0 };

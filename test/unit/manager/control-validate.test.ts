@@ -89,7 +89,7 @@ test("a plain service is valid", () => {
       placement: { ...Placement.create(), constraints: ["node.role==worker", "node.labels.zone != a"] },
     },
   });
-  check(port({ publishedPort: 8080 }) as Change);
+  check(port({ publishedPort: 8080 }));
   check(mount({}));
   check(mount({ type: Mount_Type.TMPFS, source: "", tmpfsSizeBytes: 1_048_576, tmpfsMode: 0o700 }));
   check(limit({ soft: -1, hard: -1 }));
@@ -140,9 +140,9 @@ const REFUSED: readonly (readonly [Change, string | RegExp])[] = [
   [{ task: { reservations: { ...Resources.create(), pids: 1 } } }, /cannot be reserved/],
   [{ task: { restart: { ...RestartPolicy.create(), condition: 9 } } }, /one of any, on-failure, none/],
   [{ task: { placement: { ...Placement.create(), constraints: ["node.size==big"] } } }, /node\.size/],
-  [port({ targetPort: 0 }) as Change, /target_port 0 is not valid/],
-  [port({ publishedPort: 70_000 }) as Change, /published_port 70000 is not valid/],
-  [port({ publishMode: PortConfig_PublishMode.INGRESS, publishedPort: 8080 }) as Change, /published=8080,target=80,mode=host/],
+  [port({ targetPort: 0 }), /target_port 0 is not valid/],
+  [port({ publishedPort: 70_000 }), /published_port 70000 is not valid/],
+  [port({ publishMode: PortConfig_PublishMode.INGRESS, publishedPort: 8080 }), /published=8080,target=80,mode=host/],
 ];
 
 for (const [change, expected] of REFUSED) {
