@@ -12,6 +12,7 @@ import type { PortConfig } from "../../proto/gen/specs.ts";
 import type { StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
+import { isEnded } from "../../proto/model/task-state.ts";
 import type { Controller } from "../exec/executor.ts";
 import type { Existing } from "./existing.ts";
 import { LOG_FILE, ROOT_PARTS } from "./files.ts";
@@ -37,6 +38,8 @@ export class ContainerController implements Controller {
   #pid = 0;
   /** False once everything was given back. */
   #holds = true;
+  /** The making failed, or all was removed. */
+  #failed = false;
 
   constructor(options: {
     readonly parts: ContainerParts;
@@ -74,6 +77,7 @@ export class ContainerController implements Controller {
     await rm(this.#dir, { recursive: true, force: true });
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     this.#holds = true;
+    this.#failed = false;
     try {
       const container = await makeContainer(
         {
@@ -146,6 +150,7 @@ export class ContainerController implements Controller {
     signal.throwIfAborted();
     await this.#giveBack();
     await rm(this.#dir, { recursive: true, force: true });
+    this.#failed = true;
     this.#existing = { kind: "none" };
     this.#record = undefined;
   }
@@ -173,12 +178,18 @@ export class ContainerController implements Controller {
         open,
         container: existing.kind === "running" ? existing.container : undefined,
         logPath: join(this.#dir, LOG_FILE),
-        made: this.#record !== undefined,
+        ended: () => this.#writesNoMore(),
         clock: this.#parts.clock,
       },
       input,
       signal,
     );
+  }
+
+  #writesNoMore(): boolean {
+    const { kind } = this.#existing;
+    if (kind === "none") return this.#failed || isEnded(this.#task.status.state);
+    return kind === "ended" || kind === "lost";
   }
 
   close(): void {
@@ -252,6 +263,7 @@ export class ContainerController implements Controller {
 
   /** After a making that failed: the reason is told, and nothing half-made stays. */
   async #undo(): Promise<void> {
+    this.#failed = true;
     try {
       await this.#giveBack();
       await rm(this.#dir, { recursive: true, force: true });

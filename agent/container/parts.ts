@@ -6,6 +6,7 @@ import type { Clock } from "../../proto/base/clock.ts";
 import type { Logger } from "../../proto/base/log.ts";
 import type { PortConfig } from "../../proto/gen/specs.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
+import type { ImageConfig } from "./spec-process.ts";
 
 export interface ContainerParts {
   readonly runtime: ContainerRuntime;
@@ -53,7 +54,8 @@ export interface ContainerImages {
 export interface ContainerImage {
   /** "sha256:<hex>". */
   readonly id: string;
-  readonly config: { readonly config?: { readonly StopSignal?: string | undefined } | undefined };
+  /** Its configuration document; the inner one says how it wants to be run. */
+  readonly config: { readonly config?: ImageConfig | undefined };
   /** Read-only folders, topmost first. */
   readonly layers: readonly string[];
 }

@@ -2,23 +2,18 @@
 // slowest reader on the way sets the pace; what the shim then drops it tells by cutting the session off.
 
 import type { Container, Session } from "../../native/index.ts";
-import type { Clock } from "../../proto/base/clock.ts";
 import { SwarmError } from "../../proto/base/errors.ts";
 import { Notice } from "../../proto/base/notice.ts";
 import type { ExecOpen, StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
-import { serveLogs } from "./logs.ts";
+import { type LogSource, serveLogs } from "./logs.ts";
 
 /** Data of one frame. */
 const FRAME_BYTES_MAX = 65_536;
 
-export interface StreamSource {
+export interface StreamSource extends LogSource {
   readonly open: StreamOpen;
   /** While it runs. */
   readonly container: Container | undefined;
-  readonly logPath: string;
-  /** False: nothing was ever made of this task here. */
-  readonly made: boolean;
-  readonly clock: Clock;
 }
 
 /** The frames of one stream. The last is `exit`; trouble is thrown, and the caller makes the `error` frame of it. */
@@ -27,7 +22,7 @@ export async function* serveStream(
   input: AsyncIterable<StreamFrame>,
   signal: AbortSignal,
 ): AsyncGenerator<StreamFrame, void, undefined> {
-  const { kind, taskId } = source.open;
+  const { kind } = source.open;
   switch (kind?.$case) {
     case "exec": {
       const container = running(source);
@@ -43,7 +38,6 @@ export async function* serveStream(
       return;
     }
     case "logs":
-      if (!source.made) throw new SwarmError("NotFound", `task ${taskId} has no log on this node: it never ran here`);
       yield* serveLogs(kind.value, source, signal);
       yield { frame: { $case: "exit", value: { code: 0 } } };
       return;

@@ -12,6 +12,7 @@ import { seededRandom } from "../../../proto/base/random.ts";
 import { Node, NodeDescription } from "../../../proto/gen/objects.ts";
 import type { StreamOpen } from "../../../proto/gen/streams.ts";
 import { TaskState } from "../../../proto/model/task-state.ts";
+import { eventually } from "../../support/eventually.ts";
 import { FakeExecutor, FakeMachine } from "../../support/fake-executor.ts";
 import { FakeManager } from "../../support/fake-manager.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -67,30 +68,24 @@ async function withAgent(
   assert.equal(clock.pending, 0);
 }
 
-/** Lets promises and file work go on until `condition` holds. */
-async function until(condition: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 5_000 && !condition(); turn += 1) await new Promise((resolve) => setImmediate(resolve));
-  assert.ok(condition(), `not reached: ${String(condition)}`);
-}
-
 const stateOf = (manager: FakeManager, name: string): TaskState | undefined =>
   manager.statuses.get(taskId(name))?.state;
 
 test("an agent registers, beats at the manager's pace, takes tasks and says how they fare", async () => {
   await withAgent(async ({ agent, clock, manager }) => {
-    await until(() => manager.beats.length === 1);
+    await eventually(() => manager.beats.length === 1);
     assert.equal(manager.sessions[0]?.description?.hostname, "w1");
     assert.equal(manager.sessions[0].sessionId, "");
     await clock.advance(5_000);
     assert.deepEqual(manager.beats, ["s1", "s1"]);
     manager.assignAll(makeTask("t1"));
     manager.assign({ updated: [makeTask("t2")] });
-    await until(() => agent.counts().running === 2);
+    await eventually(() => agent.counts().running === 2);
     await clock.advance(200);
     assert.equal(stateOf(manager, "t1"), TaskState.RUNNING);
     assert.equal(stateOf(manager, "t2"), TaskState.RUNNING);
     manager.assign({ removed: [taskId("t1")] });
-    await until(() => agent.counts().tasks === 1);
+    await eventually(() => agent.counts().tasks === 1);
     assert.equal(agent.connection.kind, "connected");
   });
 });
@@ -98,26 +93,26 @@ test("an agent registers, beats at the manager's pace, takes tasks and says how 
 test("a gap in the sequence begins a new session, and the complete set puts it right", async () => {
   await withAgent(async ({ agent, clock, manager }) => {
     manager.assignAll(makeTask("t1"));
-    await until(() => agent.counts().running === 1);
+    await eventually(() => agent.counts().running === 1);
     manager.assign({ updated: [makeTask("t2")], skip: true });
-    await until(() => agent.connection.kind === "connecting");
+    await eventually(() => agent.connection.kind === "connecting");
     assert.equal(agent.counts().tasks, 1);
     manager.drop();
     await clock.advance(1_000);
-    await until(() => manager.sessions.length === 2);
+    await eventually(() => manager.sessions.length === 2);
     manager.assignAll(makeTask("t1"), makeTask("t2"));
-    await until(() => agent.counts().running === 2);
+    await eventually(() => agent.counts().running === 2);
   });
 });
 
 test("while the manager is away tasks go on, and it hears of everything when it is back", async () => {
   await withAgent(async ({ agent, clock, machine, manager }) => {
     manager.assignAll(makeTask("t1"), makeTask("t2"));
-    await until(() => agent.counts().running === 2);
+    await eventually(() => agent.counts().running === 2);
     await clock.advance(200);
     manager.down = new SwarmError("Unavailable", "Cannot connect to m1:2377");
     manager.drop();
-    await until(() => agent.connection.kind === "connecting");
+    await eventually(() => agent.connection.kind === "connecting");
     machine.exit(taskId("t1"), { code: 1 });
     await clock.advance(60_000);
     assert.equal(agent.counts().running, 1);
@@ -127,7 +122,7 @@ test("while the manager is away tasks go on, and it hears of everything when it 
     manager.down = undefined;
     manager.batches.length = 0;
     await clock.advance(8_000);
-    await until(() => agent.connection.kind === "connected");
+    await eventually(() => agent.connection.kind === "connected");
     await clock.advance(200);
     assert.equal(stateOf(manager, "t1"), TaskState.FAILED);
     assert.equal(stateOf(manager, "t2"), TaskState.RUNNING);
@@ -137,15 +132,15 @@ test("while the manager is away tasks go on, and it hears of everything when it 
 test("an agent whose manager is gone goes to another", async () => {
   await withAgent(
     async ({ agent, clock, managers, dialled }) => {
-      await until(() => agent.connection.kind === "connected");
+      await eventually(() => agent.connection.kind === "connected");
       const first = dialled[0] ?? "";
       const manager = managers[first];
       assert.ok(manager !== undefined);
       manager.down = new SwarmError("Unavailable", "gone");
       manager.drop();
-      await until(() => agent.connection.kind === "connecting");
+      await eventually(() => agent.connection.kind === "connecting");
       await clock.advance(8_000);
-      await until(() => agent.connection.kind === "connected");
+      await eventually(() => agent.connection.kind === "connected");
       assert.notEqual(dialled.at(-1), first);
     },
     ["m1:2377", "m2:2377"],
@@ -156,22 +151,22 @@ test("a status that a manager refuses ends the session and is brought by the nex
   await withAgent(async ({ agent, clock, manager }) => {
     manager.refuseStatuses = new SwarmError("Unavailable", "no leader");
     manager.assignAll(makeTask("t1"));
-    await until(() => agent.connection.kind === "connecting" && agent.connection.error === "no leader");
+    await eventually(() => agent.connection.kind === "connecting" && agent.connection.error === "no leader");
     manager.refuseStatuses = undefined;
     manager.drop();
     await clock.advance(1_000);
-    await until(() => stateOf(manager, "t1") === TaskState.RUNNING);
+    await eventually(() => stateOf(manager, "t1") === TaskState.RUNNING);
   });
 });
 
 test("a machine that changed is described anew under the same session", async () => {
   await withAgent(async ({ clock, executor, manager }) => {
-    await until(() => manager.beats.length > 0);
+    await eventually(() => manager.beats.length > 0);
     await clock.advance(40_000);
     assert.equal(manager.sessions.length, 1);
     executor.description = NodeDescription.create({ hostname: "w1", kernelVersion: "6.2" });
     await clock.advance(20_000);
-    await until(() => manager.sessions.length === 2);
+    await eventually(() => manager.sessions.length === 2);
     assert.equal(manager.sessions[1]?.sessionId, "s1");
     assert.equal(manager.sessions[1].description?.kernelVersion, "6.2");
   });
@@ -179,14 +174,14 @@ test("a machine that changed is described anew under the same session", async ()
 
 test("the list of managers and the node's own object are taken over, and the list is kept on disk", async () => {
   await withAgent(async ({ agent, dir, manager }) => {
-    await until(() => agent.connection.kind === "connected");
+    await eventually(() => agent.connection.kind === "connected");
     manager.say({ managers: ["m1:2377", "m2:2377"], node: Node.create({ id: "n1" }) });
-    await until(() => agent.node?.id === "n1");
-    await until(() => agent.managers.length === 2);
+    await eventually(() => agent.node?.id === "n1");
+    await eventually(() => agent.managers.length === 2);
     manager.say({ managers: [] });
     manager.say({ managers: ["m1:2377", "m2:2377", "m3:2377"] });
-    await until(() => agent.managers.length === 3);
-    await until(() => agent.connection.kind === "connected");
+    await eventually(() => agent.managers.length === 3);
+    await eventually(() => agent.connection.kind === "connected");
     const kept = JSON.parse(await readFile(join(dir, "managers.json"), "utf8")) as unknown;
     assert.ok(typeof kept === "object" && kept !== null && "managers" in kept);
   });
@@ -203,13 +198,13 @@ const exec = (name: string): StreamOpen => ({
 test("a stream that is asked for is opened once and joined to its task", async () => {
   await withAgent(async ({ agent, manager }) => {
     manager.assignAll(makeTask("t1"));
-    await until(() => agent.counts().running === 1);
+    await eventually(() => agent.counts().running === 1);
     manager.say({ streams: [{ streamId: "x1", open: exec("t1") }] });
     manager.say({ streams: [{ streamId: "x1", open: exec("t1") }] });
     const live = new AbortController().signal;
     await manager.input.put({ frame: { $case: "stdin", value: Buffer.from("hello") } }, live);
     await manager.input.put({ frame: { $case: "stdinClosed", value: {} } }, live);
-    await until(() => manager.frames.get("x1")?.at(-1)?.frame?.$case === "exit");
+    await eventually(() => manager.frames.get("x1")?.at(-1)?.frame?.$case === "exit");
     assert.deepEqual(
       manager.frames.get("x1")?.map(({ frame }) => frame?.$case),
       ["accept", "started", "stdout", "exit"],
@@ -219,9 +214,9 @@ test("a stream that is asked for is opened once and joined to its task", async (
 
 test("a stream of a task that is not here ends with an error that says so", async () => {
   await withAgent(async ({ agent, manager }) => {
-    await until(() => agent.connection.kind === "connected");
+    await eventually(() => agent.connection.kind === "connected");
     manager.say({ streams: [{ streamId: "x2", open: exec("t9") }] });
-    await until(() => manager.frames.get("x2")?.length === 2);
+    await eventually(() => manager.frames.get("x2")?.length === 2);
     const last = manager.frames.get("x2")?.at(-1)?.frame;
     assert.ok(last?.$case === "error");
     assert.equal(last.value.code, "NotFound");
@@ -232,7 +227,7 @@ test("a stream of a task that is not here ends with an error that says so", asyn
 test("leaving stops and removes every task and begins no session any more", async () => {
   await withAgent(async ({ agent, clock, machine, manager }) => {
     manager.assignAll(makeTask("t1"), makeTask("t2"));
-    await until(() => agent.counts().running === 2);
+    await eventually(() => agent.counts().running === 2);
     await agent.leave(AbortSignal.timeout(5_000));
     assert.equal(machine.containers.size, 0);
     await clock.advance(60_000);

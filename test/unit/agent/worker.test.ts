@@ -13,6 +13,7 @@ import { silentLogger } from "../../../proto/base/log.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
 import type { WholeTask } from "../../../proto/model/objects.ts";
 import { TaskState, taskStateName } from "../../../proto/model/task-state.ts";
+import { eventually } from "../../support/eventually.ts";
 import { FakeExecutor, FakeMachine } from "../../support/fake-executor.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { makeTask, taskId } from "../../support/tasks.ts";
@@ -53,13 +54,11 @@ async function withNode(body: (node: Node) => Promise<void>): Promise<void> {
       machine,
       clock,
       worker: () => worker,
-      reach: async (wanted) => {
-        for (let turn = 0; turn < 2_000; turn += 1) {
-          if (JSON.stringify(sorted(states())) === JSON.stringify(sorted(wanted))) return;
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-        assert.deepEqual(states(), wanted);
-      },
+      reach: (wanted) =>
+        eventually(
+          () => JSON.stringify(sorted(states())) === JSON.stringify(sorted(wanted)),
+          () => JSON.stringify({ states: states(), wanted }),
+        ),
       restart: async (meanwhile) => {
         await end();
         meanwhile?.();
@@ -114,9 +113,8 @@ test("a task that comes back while it is being removed begins anew after that", 
     await node.worker().assign(complete());
     await node.worker().assign(complete(makeTask("t1")));
     resolve(undefined);
-    while (node.machine.callsOf(taskId("t1")).filter((call) => call === "start").length < 2) {
-      await new Promise((next) => setImmediate(next));
-    }
+    const starts = (): number => node.machine.callsOf(taskId("t1")).filter((call) => call === "start").length;
+    await eventually(() => starts() === 2);
     await node.reach({ t1: "running" });
   });
 });
@@ -158,9 +156,7 @@ for (const step of ["prepare", "start", "shutdown"] as const) {
         await node.reach({ t1: "running" });
         await node.worker().assign(complete(makeTask("t1", { desired: TaskState.SHUTDOWN })));
       }
-      const asked = (): boolean => node.machine.callsOf(taskId("t1")).includes(step);
-      for (let turn = 0; turn < 2_000 && !asked(); turn += 1) await new Promise((resolve) => setImmediate(resolve));
-      assert.ok(asked());
+      await eventually(() => node.machine.callsOf(taskId("t1")).includes(step));
       await node.restart();
       await node.reach({ t1: step === "shutdown" ? "shutdown" : "running" });
     });
