@@ -14,7 +14,8 @@ export type ProposalResult =
 export interface Proposer {
   /**
    * Makes one change set durable. At most 1.5 MiB encoded. Several proposals may be in flight; they commit in the order of the
-   * calls, and `onCommit` runs synchronously in that order, before the promise settles.
+   * calls, and `onCommit` runs synchronously in that order, before the promise settles. One that is dropped or ambiguous takes
+   * with it every later one that was proposed before its promise settled: those were made over the state it would have led to.
    */
   propose(changes: StoreChanges, onCommit: (index: number) => void): Promise<ProposalResult>;
 }
