@@ -1,1 +1,5 @@
-export {};
+// The manager's door: what the daemon needs to run one and to reach its API. Everything else of the room is inside.
+
+export type { Bootstrap, Bootstrapped } from "./bootstrap.ts";
+export type { ClusterControl } from "./control/cluster-control.ts";
+export { Manager, type ManagerOptions } from "./manager.ts";

@@ -1,10 +1,8 @@
 // The cluster object: read, settings, join tokens. The CA's key never leaves; tokens go to operators alone.
 
-import type { Clock } from "../../proto/base/clock.ts";
 import { SwarmError } from "../../proto/base/errors.ts";
 import type { UpdateClusterRequest } from "../../proto/gen/control.ts";
-import type { Cluster } from "../../proto/gen/objects.ts";
-import { NodeRole } from "../../proto/gen/specs.ts";
+import type { Cluster, RootCa } from "../../proto/gen/objects.ts";
 import type { WholeCluster } from "../../proto/model/objects.ts";
 import type { CallContext, Caller } from "../../proto/rpc/caller.ts";
 import type { Store } from "../store/store.ts";
@@ -14,9 +12,8 @@ import { validateClusterSpec } from "./validate-node.ts";
 
 export interface ClusterDeps {
   readonly store: Store;
-  readonly clock: Clock;
-  /** A fresh join token of the role, for the CA with this digest. */
-  readonly newToken: (options: { readonly caDigest: string; readonly role: NodeRole }) => string;
+  /** The root with fresh tokens for these roles. */
+  readonly rotateTokens: (rootCa: RootCa, roles: readonly ("worker" | "manager")[]) => RootCa;
 }
 
 export function getCluster({ store }: ClusterDeps, { caller }: CallContext): Cluster {
@@ -25,7 +22,7 @@ export function getCluster({ store }: ClusterDeps, { caller }: CallContext): Clu
 
 /** Throws OutOfSequence for a stale version. Rotating a token ends the old one for joins to come. */
 export async function updateCluster(
-  { store, newToken }: ClusterDeps,
+  { store, rotateTokens }: ClusterDeps,
   request: UpdateClusterRequest,
   { caller }: CallContext,
 ): Promise<Cluster> {
@@ -33,16 +30,14 @@ export async function updateCluster(
   await store.update((tx) => {
     const cluster = theCluster(tx);
     checkVersion({ found: cluster.meta.version, asked: request.version });
-    const { caDigest } = cluster.rootCa;
+    const { spec, rotateWorkerToken, rotateManagerToken } = request;
     tx.clusters.update({
       ...cluster,
-      spec:
-        request.spec === undefined ? cluster.spec : { ...request.spec, name: request.spec.name || cluster.spec.name },
-      rootCa: {
-        ...cluster.rootCa,
-        ...(request.rotateWorkerToken && { joinTokenWorker: newToken({ caDigest, role: NodeRole.WORKER }) }),
-        ...(request.rotateManagerToken && { joinTokenManager: newToken({ caDigest, role: NodeRole.MANAGER }) }),
-      },
+      spec: spec === undefined ? cluster.spec : { ...spec, name: spec.name || cluster.spec.name },
+      rootCa: rotateTokens(cluster.rootCa, [
+        ...(rotateWorkerToken ? (["worker"] as const) : []),
+        ...(rotateManagerToken ? (["manager"] as const) : []),
+      ]),
     });
   });
   return withoutSecrets(theCluster(store.view()), caller);

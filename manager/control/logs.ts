@@ -136,8 +136,9 @@ class TaskLogs {
       return;
     }
     if (node.status.state === NodeStatus_State.DOWN) {
-      if (!this.#down.has(node.id)) yield warning(`node ${nodeName(node)} is down: the logs of its tasks are missing`);
+      const told = this.#down.has(node.id);
       this.#down.add(node.id);
+      if (!told) yield warning(`node ${nodeName(node)} is down: the logs of its tasks are missing`);
       return;
     }
     const target = { nodeId: node.id, nodeName: nodeName(node) };

@@ -1,7 +1,6 @@
 // Services: create, list, update, remove. Specs are checked before anything is written; names are unique among services that
 // are not being removed; an update names the version it was made from.
 
-import type { Clock } from "../../proto/base/clock.ts";
 import { SwarmError } from "../../proto/base/errors.ts";
 import type { Random } from "../../proto/base/random.ts";
 import type {
@@ -37,7 +36,6 @@ import { checkVersion } from "./versions.ts";
 
 export interface ServiceDeps {
   readonly store: Store;
-  readonly clock: Clock;
   readonly random: Random;
 }
 

@@ -27,18 +27,17 @@ import { Store } from "../../manager/store/store.ts";
 /** Changes commit on the next turn, after they went through their encoding as on a real log. */
 export function memoryStore(clock: Clock): Store {
   let index = 0;
-  return new Store({
-    clock,
-    proposer: {
-      propose: async (changes, onCommit) => {
-        StoreChanges.decode(StoreChanges.encode(changes).finish());
-        await Promise.resolve();
-        index += 1;
-        onCommit(index);
-        return { kind: "committed", index };
-      },
+  const store = new Store({ now: () => clock.now() });
+  store.attach({
+    propose: async (changes, onCommit) => {
+      StoreChanges.decode(StoreChanges.encode(changes).finish());
+      await Promise.resolve();
+      index += 1;
+      onCommit(index);
+      return { kind: "committed", index };
     },
   });
+  return store;
 }
 
 export async function addCluster(store: Store, spec: Partial<ClusterSpec> = {}): Promise<void> {

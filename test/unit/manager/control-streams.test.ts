@@ -57,9 +57,8 @@ function set(connect: TaskStreams["connect"]): {
   const store = memoryStore(clock);
   const control = createControl({
     store,
-    clock,
     random: seededRandom(3),
-    newToken: () => "",
+    rotateTokens: (rootCa) => rootCa,
     streams: { connect },
   });
   return { store, control };

@@ -27,9 +27,8 @@ async function set(): Promise<{ readonly store: Store; readonly control: Cluster
   await addCluster(store);
   const control = createControl({
     store,
-    clock,
     random: seededRandom(3),
-    newToken: ({ role }) => `fresh-${role}`,
+    rotateTokens: (rootCa, roles) => (roles.includes("worker") ? { ...rootCa, joinTokenWorker: "fresh" } : rootCa),
     streams: { connect: () => assert.fail("no stream is wanted here") },
   });
   return { store, control };
@@ -249,7 +248,7 @@ test("a rotated token is a new one and the other stays", async () => {
   const { meta } = await control.getCluster({}, LOCAL);
   const request = { version: meta?.version ?? 0, spec: undefined, rotateManagerToken: false };
   const rotated = await control.updateCluster({ ...request, rotateWorkerToken: true }, LOCAL);
-  assert.equal(rotated.rootCa?.joinTokenWorker, "fresh-0");
+  assert.equal(rotated.rootCa?.joinTokenWorker, "fresh");
   assert.equal(rotated.rootCa.joinTokenManager, "manager-token");
   assert.equal(rotated.rootCa.caKeyPem.length, 0);
   assert.equal(Buffer.from([...store.view().clusters.all()][0]?.rootCa.caKeyPem ?? []).toString(), "key");
@@ -265,9 +264,8 @@ test("a watcher gets the present, then what is committed, of what it wants", asy
   await addTask(store, "t1");
   await addTask(store, "other", { serviceId: "s2" });
   const stop = new AbortController();
-  const messages = control
-    .watch({ kinds: ["service", "task"], serviceId: "s1", includePresent: true }, { ...LOCAL, signal: stop.signal })
-    [Symbol.asyncIterator]();
+  const request = { kinds: ["service", "task"], serviceId: "s1", includePresent: true };
+  const messages = control.watch(request, { ...LOCAL, signal: stop.signal })[Symbol.asyncIterator]();
   const next = async (): Promise<WatchMessage> => {
     const result = await messages.next();
     assert.ok(result.done !== true);
@@ -293,9 +291,8 @@ test("a watcher gets the present, then what is committed, of what it wants", asy
 
 test("a watcher that wants an unknown kind is told the kinds", async () => {
   const { control } = await set();
-  const messages = control
-    .watch({ kinds: ["pod"], serviceId: "", includePresent: false }, LOCAL)
-    [Symbol.asyncIterator]();
+  const request = { kinds: ["pod"], serviceId: "", includePresent: false };
+  const messages = control.watch(request, LOCAL)[Symbol.asyncIterator]();
   await assert.rejects(messages.next(), refusal("InvalidArgument", /one of cluster, node, service, task/));
 });
 
