@@ -39,6 +39,8 @@ class ShimSession implements Session {
   readonly #opened = Promise.withResolvers<undefined>();
   readonly #exit = Promise.withResolvers<number>();
   readonly #openType: number;
+  /** Streams whose reader is behind. */
+  readonly #full = new Set<Readable>();
   #taken: PromiseWithResolvers<undefined> | undefined;
   #writes: Promise<void> = Promise.resolve();
   #inputEnded = false;
@@ -46,10 +48,8 @@ class ShimSession implements Session {
   constructor(socket: ConstructorParameters<typeof ShimConnection>[0], options: SessionOptions) {
     this.#stdin = options.stdin;
     this.#openType = options.open.type;
-    const stream = (): Readable =>
-      new Readable({ highWaterMark: STREAM_BYTES, read: () => this.#flow(), autoDestroy: false });
-    this.stdout = stream();
-    this.stderr = stream();
+    this.stdout = this.#stream();
+    this.stderr = this.#stream();
     this.#connection = new ShimConnection(socket, {
       onFrame: (frame) => this.#onFrame(frame),
       onClose: () => this.#onClose(),
@@ -115,7 +115,10 @@ class ShimSession implements Session {
       else this.#opened.reject(error);
     } else if (frame.type === FRAME.OUTPUT) {
       const stream = frame.stream === 2 ? this.stderr : this.stdout;
-      if (!stream.push(Buffer.from(frame.payload))) this.#connection.pause();
+      if (!stream.push(Buffer.from(frame.payload))) {
+        this.#full.add(stream);
+        this.#connection.pause();
+      }
     } else if (frame.type === FRAME.STDIN) {
       this.#taken?.resolve(undefined);
     } else if (frame.type === FRAME.EXIT) {
@@ -124,10 +127,17 @@ class ShimSession implements Session {
     }
   }
 
-  /** A stream wants more: let the socket flow unless the other one is full. */
-  #flow(): void {
-    const full = [this.stdout, this.stderr].some((stream) => stream.readableLength >= STREAM_BYTES);
-    if (!full) this.#connection.resume();
+  /** A stream that asks for more when it is no longer full; the socket flows while neither is. */
+  #stream(): Readable {
+    const stream: Readable = new Readable({
+      highWaterMark: STREAM_BYTES,
+      autoDestroy: false,
+      read: () => {
+        this.#full.delete(stream);
+        if (this.#full.size === 0) this.#connection.resume();
+      },
+    });
+    return stream;
   }
 
   #onClose(): void {
