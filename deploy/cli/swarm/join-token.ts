@@ -38,5 +38,5 @@ export async function showJoinToken(
     return;
   }
   const info = await (await context.local()).info({}, { signal });
-  print(context, joinTokenText(role, { token, addr: info.nodeAddr }));
+  print(context, joinTokenText(role, { token, addr: info.advertiseAddr }));
 }
