@@ -123,7 +123,7 @@ export class Manager {
   }
 
   /** Adds all that a manager serves, with who may call it. */
-  register(server: RpcServer): void {
+  register(server: Pick<RpcServer, "add">): void {
     server.add(ControlService, this.control, ACCESS.control);
     server.add(DispatcherService, this.#dispatcher.handlers, ACCESS.dispatcher);
     server.add(NodeCaService, this.#nodeCa, ACCESS.nodeCa);

@@ -80,14 +80,15 @@ export async function updateService(deps: ServiceDeps, request: UpdateServiceReq
     checkVersion({ found: service.meta.version, asked: request.version });
     if (spec.name !== service.spec.name)
       throw refused("name", `renaming services is not supported: service ${service.spec.name} keeps its name`);
-    const sameTask = equalValues(service.spec.task, spec.task);
+    const { task, endpoint } = service.spec;
+    const sameTasks = equalValues(task, spec.task) && equalValues(endpoint.ports, spec.endpoint.ports);
     tx.services.update({
       ...service,
       // An unchanged template stays the same object: tasks made from it need no look.
-      spec: sameTask ? { ...spec, task: service.spec.task } : spec,
+      spec: sameTasks ? { ...spec, task, endpoint } : spec,
       previousSpec: service.spec,
-      specVersion: sameTask ? service.specVersion : service.specVersion + 1,
-      updateStatus: sameTask ? service.updateStatus : undefined,
+      specVersion: sameTasks ? service.specVersion : service.specVersion + 1,
+      updateStatus: sameTasks ? service.updateStatus : undefined,
     });
   });
   return { service: findService(deps.store.view(), id), warnings: warningsOf(spec) };

@@ -9,7 +9,13 @@ import { SwarmError } from "../../../proto/base/errors.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
 import { StoreChange_Action, type WatchMessage } from "../../../proto/gen/control.ts";
 import { NodeStatus_State } from "../../../proto/gen/objects.ts";
-import { NodeRole, NodeSpec, NodeSpec_Availability } from "../../../proto/gen/specs.ts";
+import {
+  NodeRole,
+  NodeSpec,
+  NodeSpec_Availability,
+  PortConfig,
+  PortConfig_PublishMode,
+} from "../../../proto/gen/specs.ts";
 import { TaskState } from "../../../proto/model/task-state.ts";
 import type { CallContext } from "../../../proto/rpc/caller.ts";
 import { ManualClock, settled } from "../../support/manual-clock.ts";
@@ -81,7 +87,7 @@ test("a part of an id that several objects share is ambiguous", async () => {
   );
 });
 
-test("an update needs the version it was made from, keeps the name, and raises spec_version only for a new template", async () => {
+test("an update needs the version it was made from, keeps the name, and raises spec_version only for what tasks are made of", async () => {
   const { control } = await set();
   const { service } = await control.createService({ spec: webSpec() }, LOCAL);
   assert.ok(service?.meta !== undefined);
@@ -99,9 +105,19 @@ test("an update needs the version it was made from, keeps the name, and raises s
   assert.ok(newer > version);
   const second = await control.updateService({ id, version: newer, spec: webSpec({ image: "web:2" }) }, LOCAL);
   assert.equal(second.service?.specVersion, 2);
+  const port = { ...PortConfig.create(), targetPort: 80, publishMode: PortConfig_PublishMode.HOST };
+  const third = await control.updateService(
+    {
+      id,
+      version: second.service.meta?.version ?? 0,
+      spec: { ...webSpec({ image: "web:2" }), endpoint: { ports: [port] } },
+    },
+    LOCAL,
+  );
+  assert.equal(third.service?.specVersion, 3);
   await assert.rejects(
     control.updateService(
-      { id, version: second.service.meta?.version ?? 0, spec: { ...webSpec(), name: "other" } },
+      { id, version: third.service.meta?.version ?? 0, spec: { ...webSpec(), name: "other" } },
       LOCAL,
     ),
     refusal("InvalidArgument", /renaming services is not supported/),
