@@ -252,6 +252,7 @@ test("a sweep ends what belongs to no task", async () => {
   assert.throws(() => readFileSync(`/proc/${pid}/cmdline`));
   assert.deepEqual(readdirSync(join(bed.base, "containers")), []);
   assert.deepEqual(readdirSync(bed.runDir), []);
+  assert.deepEqual(openCgroups().children(bed.cgroupParent), []);
 });
 
 /** As a machine's crash does, but for one container: its shim goes without a word, and takes the container with it. */
