@@ -19,7 +19,11 @@ const QUEUE_MAX = 10_000;
 const QUEUE_BYTES_MAX = 64 * 1_048_576;
 /** Entries of one group commit, so that what follows a commit does not hold the loop long. */
 const BATCH_ENTRIES_MAX = 512;
+/** Of a batch's payload beside its entries. */
+const BATCH_OVERHEAD_BYTES = 64;
 const SLOW_COMMIT_MS = 1_000;
+/** Turns within which whoever awaits a settled proposal, through a promise or two of its own, has gone on. */
+const SETTLING_HOPS = 8;
 
 export interface SingleLogOptions {
   readonly disk: Disk;
@@ -55,6 +59,10 @@ export class SingleLog implements Proposer {
   #queueBytes = 0;
   readonly #failure: AbortController = new AbortController();
   #closing = false;
+  /** Why proposals are dropped for a few turns of the microtask queue. */
+  #falling: string | undefined;
+  #fallingHops = 0;
+  #hopping = false;
   /** Settles when the queue is empty. */
   #writing: Promise<void> | undefined;
   #snapshotting: Promise<void> | undefined;
@@ -100,16 +108,9 @@ export class SingleLog implements Proposer {
   }
 
   propose(changes: StoreChanges, onCommit: (index: number) => void): Promise<ProposalResult> {
-    const refusal = this.#refusal();
-    if (refusal !== undefined) return Promise.resolve({ kind: "dropped", reason: refusal });
     const bytes = StoreChanges.encode(changes).finish();
-    const most = Math.min(DEFAULTS.transactionBytesMax, this.#batchBytesMax - 64);
-    if (bytes.length > most) {
-      return Promise.resolve({
-        kind: "dropped",
-        reason: `a change of ${bytes.length} bytes is too large for one transaction, which holds ${most}; split it`,
-      });
-    }
+    const refusal = this.#refusal(bytes.length);
+    if (refusal !== undefined) return Promise.resolve(this.#dropped(refusal));
     return new Promise((resolve) => {
       this.#queue.push({ bytes, onCommit, resolve });
       this.#queueBytes += bytes.length;
@@ -126,12 +127,39 @@ export class SingleLog implements Proposer {
     await this.#wal.close();
   }
 
-  #refusal(): string | undefined {
+  /** Why a proposal of so many bytes cannot be taken now. */
+  #refusal(bytes: number): string | undefined {
     if (this.#failure.signal.aborted) return errorText(this.#failure.signal.reason);
     if (this.#closing) return "the manager is stopping";
+    if (this.#falling !== undefined) return this.#falling;
     if (this.#queue.length >= QUEUE_MAX || this.#queueBytes >= QUEUE_BYTES_MAX)
       return `the manager's disk does not keep up: ${this.#queue.length} changes wait for it; try again later`;
+    const most = Math.min(DEFAULTS.transactionBytesMax, this.#batchBytesMax - BATCH_OVERHEAD_BYTES);
+    if (bytes > most)
+      return `a change of ${bytes} bytes is too large for one transaction, which holds ${most}; split it`;
     return undefined;
+  }
+
+  /**
+   * The answer to a proposal that is dropped. Until its proposer can have seen it, everything proposed is dropped too: it may
+   * have been made over the state that the dropped one would have led to.
+   */
+  #dropped(reason: string): ProposalResult {
+    this.#falling = reason;
+    this.#fallingHops = SETTLING_HOPS;
+    if (!this.#hopping) this.#hop();
+    return { kind: "dropped", reason };
+  }
+
+  /** Counts turns of the microtask queue: a settled promise reaches those who await it within a few. */
+  #hop(): void {
+    this.#hopping = this.#fallingHops > 0;
+    if (!this.#hopping) {
+      this.#falling = undefined;
+      return;
+    }
+    this.#fallingHops -= 1;
+    void Promise.resolve().then(() => this.#hop());
   }
 
   /** Writes group after group until nothing waits: while one is being synced the next one gathers. */
@@ -145,9 +173,17 @@ export class SingleLog implements Proposer {
       const tookMs = this.#options.clock.monotonicMs() - startedMs;
       if (tookMs > SLOW_COMMIT_MS) this.#options.logger.warn("the disk is slow", { commitMs: Math.round(tookMs) });
       if (outcome.kind === "durable") this.#commit(batch, this.#wal.lastIndex - batch.length + 1);
-      else for (const each of batch) each.resolve(outcome);
+      else this.#giveUp(batch, outcome);
     }
     this.#writing = undefined;
+  }
+
+  /** What waits behind the batch never reached the disk and may build on it: it is dropped with it. */
+  #giveUp(batch: readonly Waiting[], outcome: Exclude<ProposalResult, { readonly kind: "committed" }>): void {
+    const dropped = this.#dropped(outcome.reason);
+    for (const each of batch) each.resolve(outcome);
+    for (const each of this.#queue.splice(0)) each.resolve(dropped);
+    this.#queueBytes = 0;
   }
 
   #take(): readonly Waiting[] {
@@ -155,7 +191,7 @@ export class SingleLog implements Proposer {
     let bytes = 0;
     for (const each of this.#queue) {
       bytes += each.bytes.length + 4;
-      if (count > 0 && (bytes > this.#batchBytesMax - 64 || count >= BATCH_ENTRIES_MAX)) break;
+      if (count > 0 && (bytes > this.#batchBytesMax - BATCH_OVERHEAD_BYTES || count >= BATCH_ENTRIES_MAX)) break;
       count += 1;
     }
     const batch = this.#queue.splice(0, count);
@@ -165,7 +201,7 @@ export class SingleLog implements Proposer {
 
   async #append(
     batch: readonly Waiting[],
-  ): Promise<{ readonly kind: "durable" } | Exclude<ProposalResult, { kind: "committed" }>> {
+  ): Promise<{ readonly kind: "durable" } | Exclude<ProposalResult, { readonly kind: "committed" }>> {
     try {
       const result = await this.#wal.append(batch.map((each) => each.bytes));
       return result.kind === "durable" ? result : { kind: "dropped", reason: result.reason };
@@ -173,9 +209,6 @@ export class SingleLog implements Proposer {
       if (!isSwarmError(error, "Unavailable")) throw error;
       this.#options.logger.error("the log cannot be written", { error: error.message });
       this.#failure.abort(error);
-      // What never reached the disk is safe to try again elsewhere; what was being written is not.
-      for (const each of this.#queue.splice(0)) each.resolve({ kind: "dropped", reason: error.message });
-      this.#queueBytes = 0;
       return { kind: "ambiguous", reason: error.message };
     }
   }

@@ -13,6 +13,8 @@ export const DEFAULTS = {
   nodeCertExpiryMs: 7_776_000_000,
   /** The shortest certificate life that may be asked for. */
   nodeCertExpiryMinMs: 3_600_000,
+  /** Certificates begin this long before they are made, for clocks that differ. */
+  certBackdateMs: 3_600_000,
   clusterPort: 2377,
   /** One store transaction, and so one log entry. */
   transactionChangesMax: 200,

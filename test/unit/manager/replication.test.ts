@@ -195,6 +195,45 @@ test("a change that is too large, or comes after closing, is dropped with the re
   assert.deepEqual(late, { kind: "dropped", reason: "the manager is stopping" });
 });
 
+test("what is proposed behind a dropped change, before its proposer can know, is dropped too", async () => {
+  const disk = new SimDisk();
+  const replica = makeReplica();
+  const log = await open(disk, replica);
+  const service = Service.create({ id: "x".repeat(3_000) });
+  const large: StoreChanges = {
+    changes: [{ action: StoreChange_Action.CREATE, object: { $case: "service", value: service } }],
+    atMs: 0,
+  };
+  const before = propose(log, replica, 1);
+  const dropped = log.propose(large, () => assert.fail("committed"));
+  const behind = propose(log, replica, 2);
+  assert.equal((await dropped).kind, "dropped");
+  assert.equal((await behind).kind, "dropped");
+  assert.equal((await before).kind, "committed");
+  await settled();
+  assert.equal((await propose(log, replica, 2)).kind, "committed");
+  await log.close();
+});
+
+test("a full disk drops what was to be written and what waited, and the log goes on once there is room", async () => {
+  const disk = new SimDisk();
+  const replica = makeReplica();
+  const log = await open(disk, replica, "/m", 512);
+  disk.arm({ call: 1, kind: "ENOSPC", only: "open", forever: true });
+  const results = await Promise.all(upTo(200).map((id) => propose(log, replica, id)));
+  const firstDropped = results.findIndex((result) => result.kind === "dropped");
+  assert.ok(firstDropped > 0);
+  assert.ok(results.slice(firstDropped).every((result) => result.kind === "dropped" && /ENOSPC/.test(result.reason)));
+  assert.ok(!log.failure.aborted);
+  disk.arm(undefined);
+  await settled();
+  await fill(log, replica, [100]);
+  await log.close();
+  const again = makeReplica();
+  await (await open(disk, again, "/m", 512)).close();
+  assert.deepEqual(again.ids, [...upTo(firstDropped), 100]);
+});
+
 test("a failed sync makes what was being written ambiguous and what waited dropped, and says so once for all", async () => {
   const disk = new SimDisk();
   const replica = makeReplica();
