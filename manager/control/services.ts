@@ -44,7 +44,7 @@ export async function createService(deps: ServiceDeps, request: CreateServiceReq
   const spec = checkedSpec(request);
   const id = newId(deps.random);
   await deps.store.update((tx) => {
-    if (live(tx).some((service) => service.spec.name === spec.name))
+    if (tx.services.byName(spec.name).some((service) => !service.pendingDelete))
       throw new SwarmError(
         "AlreadyExists",
         `name conflicts with an existing object: service ${spec.name} already exists`,

@@ -1,6 +1,7 @@
 // What agents report, written in batches: many small changes of many callers in one transaction, each caller answered when its
 // own are durable. It knows the store and a window; what a change does is the caller's.
 
+import { AssertionError } from "../../proto/base/assert.ts";
 import { SwarmError } from "../../proto/base/errors.ts";
 import { Notice } from "../../proto/base/notice.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
@@ -79,6 +80,7 @@ export class BatchWriter {
         }
       });
     } catch (error) {
+      if (error instanceof AssertionError) throw error;
       failure = { error };
     }
     for (const { caller } of this.#waiting.splice(0, taken)) {

@@ -113,7 +113,7 @@ test("a service becomes tasks on the node that registered, and runs when its age
     const take = async (): Promise<AssignmentsMessage> => {
       const next = await assignments.next();
       assert.ok(next.done !== true);
-      return next.value as AssignmentsMessage;
+      return next.value;
     };
     assert.deepEqual((await take()).changes, []);
     await manager.control.createService({ spec: webSpec() }, LOCAL);
