@@ -191,7 +191,7 @@ test("an image whose passwd is no file does not hold the start up", async () => 
   rmSync(join(odd, "etc", "passwd"));
   execFileSync("mkfifo", [join(odd, "etc", "passwd")]);
   const { exit, stdout } = await harness.run({
-    args: ["stat", "-c", "%u", "/proc/self"],
+    args: ["stat", "-c", "%u", "/proc/self/"],
     layers: [odd],
     process: { user: { uid: 0, gid: 0, username: "12:34" } },
   });
