@@ -22,11 +22,11 @@ export class Backoff {
     return this.#tries;
   }
 
-  /** Milliseconds to wait before the next try. */
+  /** Whole milliseconds to wait before the next try. */
   nextMs(): number {
     const whole = Math.min(this.#options.maxMs, this.#options.firstMs * 2 ** Math.min(this.#tries, 30));
     this.#tries += 1;
-    return whole / 2 + (this.#options.random.float() * whole) / 2;
+    return Math.round(whole / 2 + (this.#options.random.float() * whole) / 2);
   }
 
   /** After a success: the next failure waits `firstMs` again. */

@@ -16,7 +16,7 @@ export class ManualClock implements Clock {
   }
 
   now(): UnixMs {
-    return this.#nowMs;
+    return Math.floor(this.#nowMs);
   }
 
   monotonicMs(): number {
