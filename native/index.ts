@@ -1,11 +1,5 @@
 export type * from "./types.ts";
-export {
-  COMPRESSION_HEAD_BYTES,
-  type Compression,
-  createDecompressor,
-  damagedCompression,
-  detectCompression,
-} from "./compression.ts";
+export { decompress } from "./compression.ts";
 export { LayerUnpacker, type LayerRequest, type LayerResult } from "./layer.ts";
 export { removeTree } from "./remove-tree.ts";
 export { TAR_LIMITS, type TarEntry, type TarLimits, type TarSink } from "./tar-entry.ts";

@@ -3,17 +3,10 @@
 
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
-import { Readable } from "node:stream";
 import { parentPort } from "node:worker_threads";
 import { defined } from "../proto/base/assert.ts";
 import { errorText, isSwarmError, SwarmError } from "../proto/base/errors.ts";
-import {
-  COMPRESSION_HEAD_BYTES,
-  createDecompressor,
-  damagedCompression,
-  detectCompression,
-  type Compression,
-} from "./compression.ts";
+import { decompress } from "./compression.ts";
 import { LayerApplier } from "./layer-applier.ts";
 import { syncFileSystem } from "./layer-files.ts";
 import type { LayerAnswer, LayerMessage, LayerRequest, LayerResult } from "./layer.ts";
@@ -75,49 +68,19 @@ async function unpack(id: number, request: LayerRequest): Promise<LayerResult> {
 
 /** The layer's tar, decompressed. */
 async function* plainBytes(request: LayerRequest): AsyncGenerator<Uint8Array> {
+  if (request.length === 0) return;
   const file = await open(request.file, "r");
   try {
-    const head = Buffer.alloc(Math.min(COMPRESSION_HEAD_BYTES, request.length));
-    await file.read(head, 0, head.length, request.offset);
-    const compression = detectCompression(head);
-    if (request.length === 0) return;
     const stored = file.createReadStream({
       start: request.offset,
       end: request.offset + request.length - 1,
       highWaterMark: 256 * 1024,
       autoClose: false,
     });
-    yield* compression === "none" ? bytesOf(stored) : decompressed(stored, compression);
+    yield* decompress(stored as AsyncIterable<Buffer>);
   } finally {
     await file.close();
   }
-}
-
-async function* decompressed(stored: Readable, compression: Exclude<Compression, "none">): AsyncGenerator<Uint8Array> {
-  const decompressor = createDecompressor(compression);
-  let readError: unknown;
-  stored.on("error", (error) => {
-    readError = error;
-    decompressor.destroy(error);
-  });
-  stored.pipe(decompressor);
-  const chunks = bytesOf(decompressor)[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await chunks.next().catch((error: unknown) => {
-        throw readError === undefined ? damagedCompression(compression, error) : error;
-      });
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    stored.destroy();
-    decompressor.destroy();
-  }
-}
-
-async function* bytesOf(stream: Readable): AsyncGenerator<Uint8Array> {
-  for await (const chunk of stream) yield chunk as Buffer;
 }
 
 /** Errors of node:fs (a full disk while writing) as sentences with a code. */
