@@ -10,22 +10,12 @@ import { StoreChange_Action, StoreChanges } from "../../proto/gen/control.ts";
 import { Task } from "../../proto/gen/objects.ts";
 import { nodeDisk } from "../../manager/replication/node-disk.ts";
 import { SingleLog } from "../../manager/replication/single-log.ts";
-
-export interface BenchRow {
-  readonly what: string;
-  readonly unit: string;
-  readonly ours: number;
-  readonly peer: number;
-  readonly peer_name: string;
-  readonly ratio: number;
-  readonly runs: number;
-}
+import type { BenchRow } from "./main.ts";
 
 const RUN_MS = 2_000;
-const { signal } = new AbortController();
 
 /** One row per number of proposers; `ratio` above 1 means that a group commit carries more than one change. */
-export async function benchWal(): Promise<readonly BenchRow[]> {
+export async function bench(signal: AbortSignal): Promise<readonly BenchRow[]> {
   const task = Task.create({ id: "t".repeat(25), serviceId: "s".repeat(25), serviceName: "web", slot: 1 });
   const changes: StoreChanges = {
     changes: [{ action: StoreChange_Action.UPDATE, object: { $case: "task", value: task } }],
@@ -36,7 +26,7 @@ export async function benchWal(): Promise<readonly BenchRow[]> {
     const peer = await rawSyncs(`${dir}/raw`, StoreChanges.encode(changes).finish());
     const rows: BenchRow[] = [];
     for (const proposers of [1, 64]) {
-      const ours = await proposals(`${dir}/${proposers}`, { proposers, changes });
+      const ours = await proposals(`${dir}/${proposers}`, { proposers, changes, signal });
       rows.push({
         what: `proposals with ${proposers} at a time`,
         unit: "1/s",
@@ -55,7 +45,7 @@ export async function benchWal(): Promise<readonly BenchRow[]> {
 
 async function proposals(
   dir: string,
-  load: { readonly proposers: number; readonly changes: StoreChanges },
+  load: { readonly proposers: number; readonly changes: StoreChanges; readonly signal: AbortSignal },
 ): Promise<number> {
   const log = await SingleLog.open(
     {
@@ -67,7 +57,7 @@ async function proposals(
       snapshot: () => new Uint8Array(),
       snapshotEvery: 10_000,
     },
-    signal,
+    load.signal,
   );
   const startMs = systemClock.monotonicMs();
   let done = 0;
