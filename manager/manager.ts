@@ -41,6 +41,8 @@ export interface ManagerOptions {
   readonly disk?: Disk;
   /** Absent: 10,000. */
   readonly snapshotEvery?: number;
+  /** Size of a file of the log. Absent: 16 MiB. */
+  readonly segmentBytes?: number;
   /** A pass that throws ends the manager instead of being left out of that run. For tests. */
   readonly strict?: boolean;
 }
@@ -87,6 +89,7 @@ export class Manager {
         target: store,
         snapshot: () => store.save(),
         snapshotEvery: options.snapshotEvery ?? SNAPSHOT_EVERY,
+        ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
       },
       signal,
     );

@@ -30,7 +30,8 @@ interface Machine {
 
 function open({ disk, clock }: Machine): Promise<Manager> {
   const random = seededRandom(disk.calls + 5);
-  return Manager.open({ stateDir: "/state", disk, clock, random, logger: silentLogger, strict: true }, never);
+  const options = { stateDir: "/state", disk, clock, random, logger: silentLogger };
+  return Manager.open({ ...options, strict: true, segmentBytes: 65_536 }, never);
 }
 
 async function init(manager: Manager): Promise<Awaited<ReturnType<Manager["bootstrap"]>>> {
