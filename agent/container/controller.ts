@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type Container, type ExitRecord } from "../../native/index.ts";
 import { abortable, withDeadline } from "../../proto/base/abort.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
+import type { Slots } from "../../proto/base/slots.ts";
 import type { ContainerStatus } from "../../proto/gen/objects.ts";
 import type { PortConfig } from "../../proto/gen/specs.ts";
 import type { StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
@@ -34,6 +35,7 @@ export class ContainerController implements Controller {
   #task: WholeTask;
   #existing: Existing;
   #record: ContainerRecord | undefined;
+  readonly #making: Slots;
   readonly #onClose: (controller: ContainerController) => void;
   #pid = 0;
   /** False once everything was given back. */
@@ -46,6 +48,8 @@ export class ContainerController implements Controller {
     readonly task: WholeTask;
     readonly existing: Existing;
     readonly record: ContainerRecord | undefined;
+    /** Bound on containers made at once. */
+    readonly making: Slots;
     readonly onClose: (controller: ContainerController) => void;
   }) {
     this.#parts = options.parts;
@@ -54,6 +58,7 @@ export class ContainerController implements Controller {
     this.#dir = join(options.parts.dir, this.#id);
     this.#record = options.record;
     this.#existing = options.existing;
+    this.#making = options.making;
     this.#onClose = options.onClose;
     this.#pid = "container" in options.existing ? (options.existing.container?.pid ?? 0) : 0;
   }
@@ -73,31 +78,7 @@ export class ContainerController implements Controller {
     if (kind === "created" || kind === "running" || kind === "ended") {
       throw new SwarmError("AlreadyExists", `the container of task ${this.#task.id} was made before`);
     }
-    if (kind !== "none") await this.#giveBack();
-    await rm(this.#dir, { recursive: true, force: true });
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
-    this.#holds = true;
-    this.#failed = false;
-    try {
-      const container = await makeContainer(
-        {
-          parts: this.#parts,
-          task: this.#task,
-          id: this.#id,
-          dir: this.#dir,
-          onProgress: (record, made) => {
-            this.#record = record;
-            this.#existing = { kind: "half", container: made };
-          },
-        },
-        signal,
-      );
-      this.#pid = container.pid;
-      this.#existing = { kind: "created", container };
-    } catch (error) {
-      await this.#undo();
-      throw error;
-    }
+    await this.#making.run(() => this.#make(signal), signal);
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -113,7 +94,7 @@ export class ContainerController implements Controller {
       // Broken off: it may have started, and is treated as if it had.
       if (signal.aborted) throw error;
       await this.#release({ kind: "ended", exit: undefined });
-      throw error;
+      throw notDone(error);
     }
   }
 
@@ -186,15 +167,43 @@ export class ContainerController implements Controller {
     );
   }
 
+  close(): void {
+    if ("container" in this.#existing) this.#existing.container?.close();
+    this.#onClose(this);
+  }
+
+  async #make(signal: AbortSignal): Promise<void> {
+    if (this.#existing.kind !== "none") await this.#giveBack();
+    await rm(this.#dir, { recursive: true, force: true });
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    this.#holds = true;
+    this.#failed = false;
+    try {
+      const container = await makeContainer(
+        {
+          parts: this.#parts,
+          task: this.#task,
+          id: this.#id,
+          dir: this.#dir,
+          onProgress: (record, made) => {
+            this.#record = record;
+            this.#existing = { kind: "half", container: made };
+          },
+        },
+        signal,
+      );
+      this.#pid = container.pid;
+      this.#existing = { kind: "created", container };
+    } catch (error) {
+      await this.#undo();
+      throw notDone(error);
+    }
+  }
+
   #writesNoMore(): boolean {
     const { kind } = this.#existing;
     if (kind === "none") return this.#failed || isEnded(this.#task.status.state);
     return kind === "ended" || kind === "lost";
-  }
-
-  close(): void {
-    if ("container" in this.#existing) this.#existing.container?.close();
-    this.#onClose(this);
   }
 
   /** Waits for the end and gives back what the container held, so that its ports are free when its end is told. */
@@ -276,6 +285,12 @@ export class ContainerController implements Controller {
       });
     }
   }
+}
+
+/** "AlreadyExists" tells the worker that a step was done before: what a part means by it is something else. */
+function notDone(error: unknown): unknown {
+  if (!isSwarmError(error, "AlreadyExists")) return error;
+  return new SwarmError("FailedPrecondition", error.message, { cause: error });
 }
 
 /** The container's own changes to its root go with it. */

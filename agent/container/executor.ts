@@ -5,6 +5,7 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { withDeadline } from "../../proto/base/abort.ts";
 import { errorText } from "../../proto/base/errors.ts";
+import { Slots } from "../../proto/base/slots.ts";
 import type { NodeDescription } from "../../proto/gen/objects.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
 import type { Controller, Executor } from "../exec/executor.ts";
@@ -13,6 +14,8 @@ import { ContainerController } from "./controller.ts";
 import type { ContainerParts } from "./parts.ts";
 import { containerIdOf } from "./record.ts";
 
+/** Containers made at once: more would only wait for each other's disk and processors. */
+const MAKING_MAX = 16;
 /** Longest a leftover container may take to be gone. */
 const REMOVE_MS_MAX = 30_000;
 
@@ -24,6 +27,7 @@ export interface ContainerExecutorOptions extends ContainerParts {
 export class ContainerExecutor implements Executor {
   readonly #options: ContainerExecutorOptions;
   readonly #controllers = new Set<ContainerController>();
+  readonly #making = new Slots(MAKING_MAX);
 
   constructor(options: ContainerExecutorOptions) {
     this.#options = options;
@@ -36,7 +40,7 @@ export class ContainerExecutor implements Executor {
   async controller(task: WholeTask, signal: AbortSignal): Promise<Controller> {
     const found = await findContainer(this.#options, containerIdOf(task.id), signal);
     const onClose = (closed: ContainerController): void => void this.#controllers.delete(closed);
-    const controller = new ContainerController({ parts: this.#options, task, ...found, onClose });
+    const controller = new ContainerController({ parts: this.#options, task, ...found, making: this.#making, onClose });
     this.#controllers.add(controller);
     return controller;
   }

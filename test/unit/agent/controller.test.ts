@@ -114,6 +114,14 @@ for (const call of ["reserve", "compose", "create", "attach"] as const satisfies
   });
 }
 
+test("what a part calls existing already is a failure of the step, not the step done before", async () => {
+  await withBench(async (bench) => {
+    bench.ground.failures.set("create", new SwarmError("AlreadyExists", "the cgroup exists"));
+    const controller = await bench.open();
+    await assert.rejects(controller.prepare(live), (error) => isSwarmError(error, "FailedPrecondition"));
+  });
+});
+
 test("a program that cannot start gives its reason and everything back", async () => {
   await withBench(async (bench) => {
     const controller = await bench.open();
