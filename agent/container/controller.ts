@@ -2,9 +2,9 @@
 // back what it held as soon as it has ended; its folder with logs and exit record stays until the task is removed. It decides
 // nothing: agent/exec/step.ts does.
 
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Container, type ExitRecord } from "../../native/index.ts";
+import { type Container, type ExitRecord, removeTree } from "../../native/index.ts";
 import { abortable, withDeadline } from "../../proto/base/abort.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import type { Slots } from "../../proto/base/slots.ts";
@@ -130,7 +130,7 @@ export class ContainerController implements Controller {
   async remove(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     await this.#giveBack();
-    await rm(this.#dir, { recursive: true, force: true });
+    await removeTree(this.#dir);
     this.#failed = true;
     this.#existing = { kind: "none" };
     this.#record = undefined;
@@ -174,7 +174,7 @@ export class ContainerController implements Controller {
 
   async #make(signal: AbortSignal): Promise<void> {
     if (this.#existing.kind !== "none") await this.#giveBack();
-    await rm(this.#dir, { recursive: true, force: true });
+    await removeTree(this.#dir);
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     this.#holds = true;
     this.#failed = false;
@@ -275,7 +275,7 @@ export class ContainerController implements Controller {
     this.#failed = true;
     try {
       await this.#giveBack();
-      await rm(this.#dir, { recursive: true, force: true });
+      await removeTree(this.#dir);
       this.#existing = { kind: "none" };
       this.#record = undefined;
     } catch (error) {
@@ -295,5 +295,5 @@ function notDone(error: unknown): unknown {
 
 /** The container's own changes to its root go with it. */
 async function dropLayers(dir: string): Promise<void> {
-  for (const part of ROOT_PARTS) await rm(join(dir, part), { recursive: true, force: true });
+  for (const part of ROOT_PARTS) await removeTree(join(dir, part));
 }

@@ -1,8 +1,9 @@
 // Runs tasks as containers of this machine. The worker asks it for a controller per task and to clear away what belongs to
 // none; the image store asks it which images are in use.
 
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { removeTree } from "../../native/index.ts";
 import { withDeadline } from "../../proto/base/abort.ts";
 import { errorText } from "../../proto/base/errors.ts";
 import { Slots } from "../../proto/base/slots.ts";
@@ -82,6 +83,6 @@ export class ContainerExecutor implements Executor {
       if ("container" in existing) await existing.container?.remove(signal);
       await network.detach(id, signal);
     });
-    await rm(join(dir, id), { recursive: true, force: true });
+    await removeTree(join(dir, id));
   }
 }
