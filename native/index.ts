@@ -13,3 +13,4 @@ export { containerCapabilities } from "./capabilities.ts";
 export { type Cgroup, type CgroupDriver, openCgroups } from "./cgroup.ts";
 export { defaultSeccomp } from "./seccomp.ts";
 export { type FileLock, lockFile } from "./file-lock.ts";
+export { type KernelCheck, checkKernel } from "./kernel-checks.ts";
