@@ -69,6 +69,8 @@ class ShimRuntime implements ContainerRuntime {
       const plan = compilePlan({ ...options, ...paths, cgroup, filter });
       writeFileSync(paths.planPath, plan, { mode: 0o600 });
       const { pid } = await spawnShim(binary, paths.planPath, signal);
+      // It was read, and holds the environment with whatever secrets are in it.
+      rmSync(paths.planPath);
       const client = await ShimClient.connect(paths.socketPath, signal);
       return new ShimContainer({ id: options.id, pid, clock, cgroup, client, ...paths });
     } catch (error) {
@@ -101,6 +103,7 @@ class ShimRuntime implements ContainerRuntime {
       if (state.status === "stopped") {
         const exit = readExitFile(paths.exitPath);
         client.close();
+        await this.#undo(cgroup, paths);
         return exit === undefined ? { kind: "lost" } : { kind: "exited", exit };
       }
       const container = new ShimContainer({ id: options.id, pid: state.pid, clock, cgroup, client, ...paths });
@@ -127,6 +130,7 @@ class ShimRuntime implements ContainerRuntime {
     await withDeadline({ clock, ms: ANSWER_MS, what: "removing the container's cgroup" }, async (signal) =>
       cgroup?.remove(signal),
     );
+    rmSync(paths.planPath, { force: true });
     rmSync(paths.socketPath, { force: true });
   }
 }

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 
-import { type LogLineRecord, openContainerRuntime, readLogs } from "../../../native/index.ts";
+import { type LogLineRecord, defaultShimPath, openContainerRuntime, readLogs } from "../../../native/index.ts";
 import type { Container, ContainerRuntime, ExecOptions, ExitRecord } from "../../../native/index.ts";
 import { openCgroups } from "../../../native/cgroup.ts";
 import { systemClock } from "../../../proto/base/clock.ts";
@@ -29,7 +29,11 @@ export interface MakeChange extends SpecChange {
 
 export class Harness {
   readonly bed: TestBed = makeTestBed();
-  readonly runtime: ContainerRuntime = openContainerRuntime({ clock: systemClock });
+  /** TSSWARM_TEST_SHIM runs the tests with another build of the shim, as the one that checks itself. */
+  readonly runtime: ContainerRuntime = openContainerRuntime({
+    clock: systemClock,
+    shimPath: process.env["TSSWARM_TEST_SHIM"] ?? defaultShimPath(),
+  });
   readonly #made = new Set<Made>();
 
   async make(change: MakeChange): Promise<Made> {
