@@ -131,7 +131,7 @@ export class Store implements ReplayTarget {
       const whole = wholeObject(object);
       const old = this.#committed.rows[whole.kind].get(whole.object.id);
       const after = action === StoreChange_Action.REMOVE ? undefined : whole.object;
-      const event = eventOf(whole.kind, { old, object: after } as never);
+      const event = eventOf(whole.kind, { old, object: after });
       if (event !== undefined) events.push(event);
     }
     this.#publish(this.#settle({ events, index }), { index, atMs: changes.atMs });
@@ -213,7 +213,7 @@ export class Store implements ReplayTarget {
       const newest = this.#newest.rows[kind].get(written.id);
       // A later transaction on its way may have written over it: that one keeps its place.
       if (newest === written || newest === old) put(this.#newest, { kind, id: written.id, object });
-      const event2 = eventOf(kind, { old, object } as never);
+      const event2 = eventOf(kind, { old, object });
       if (event2 !== undefined) settled.push(event2);
     }
     return settled;

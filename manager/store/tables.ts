@@ -40,7 +40,7 @@ class Index<T extends { readonly id: string }> {
     }
     if (after === undefined || keyAfter === undefined) return;
     let group = this.#groups.get(keyAfter);
-    if (group === undefined) this.#groups.set(keyAfter, (group = new Map()));
+    if (group === undefined) this.#groups.set(keyAfter, (group = new Map<string, T>()));
     group.set(after.id, after);
   }
 }

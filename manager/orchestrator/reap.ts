@@ -1,0 +1,95 @@
+// Forgets what is over: tasks to be removed that have stopped, tasks told to stop that never had a node, history beyond the
+// limit, and at last a service that was asked to go.
+//
+// `service rm` marks the service, which frees its name at once; its tasks are stopped by the replicated pass, and the object goes
+// with the last of them, so that whoever asks why a port is still taken can see it.
+
+import type { UnixMs } from "../../proto/base/clock.ts";
+import { DEFAULTS } from "../../proto/model/defaults.ts";
+import type { WholeTask } from "../../proto/model/objects.ts";
+import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
+import { type Pass, type StepResult, visit } from "../pass.ts";
+import type { StoreEvent } from "../store/events.ts";
+import { slotKey } from "../store/tables.ts";
+import type { ReadTx, WriteTx } from "../store/tx.ts";
+import { isOver } from "./slots.ts";
+
+export class ReapPass implements Pass {
+  readonly name = "reap";
+  /** Keys of slots, and how to take them apart again. */
+  readonly #dirty = new Set<string>();
+  readonly #slots = new Map<string, { readonly serviceId: string; readonly slot: number }>();
+  readonly #dirtyNodes = new Set<string>();
+  readonly #dirtyServices = new Set<string>();
+  /** All slots are dirty: the history limit may have changed. */
+  #everything = false;
+
+  observe(event: StoreEvent): void {
+    if (event.kind === "task") this.#mark(event.object);
+    else if (event.kind === "service") this.#dirtyServices.add(event.object.id);
+    else if (event.kind === "node") {
+      if (event.action === "remove") this.#dirtyNodes.add(event.object.id);
+    } else if (event.action === "update") this.#everything = true;
+  }
+
+  run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
+    if (this.#everything) for (const task of tx.tasks.all()) this.#mark(task);
+    this.#everything = false;
+    const keep = historyLimit(tx);
+    const seen = [
+      visit(this.#dirtyNodes, (id) => {
+        const tasks = tx.tasks.byNode(id);
+        for (const task of tasks) this.#mark(task);
+        return tasks.length;
+      }),
+      visit(this.#dirty, (key) => this.#slot(tx, key, { keep, limit })),
+      visit(this.#dirtyServices, (id) => reapService(tx, id, limit)),
+    ];
+    return seen.every(Boolean) ? null : now;
+  }
+
+  #mark({ serviceId, slot }: WholeTask): void {
+    const key = slotKey({ serviceId, slot });
+    this.#dirty.add(key);
+    this.#slots.set(key, { serviceId, slot });
+  }
+
+  #slot(tx: WriteTx, key: string, bounds: { readonly keep: number; readonly limit: number }): StepResult {
+    const slot = this.#slots.get(key);
+    if (slot === undefined) return 1;
+    const tasks = tx.tasks.bySlot(slot);
+    for (const { id } of reapable(tx, tasks, bounds.keep)) {
+      if (!tx.fits(bounds.limit, [{ id }])) return "full";
+      tx.tasks.remove(id);
+    }
+    this.#slots.delete(key);
+    this.#dirtyServices.add(slot.serviceId);
+    return tasks.length;
+  }
+}
+
+function historyLimit(tx: ReadTx): number {
+  const [cluster] = tx.clusters.all();
+  return cluster?.spec.taskHistoryLimit ?? DEFAULTS.taskHistoryLimit;
+}
+
+/** `keep` counts all tasks of the slot; the newest stays in any case, for it says whether the slot has had its run. */
+function reapable(tx: ReadTx, tasks: readonly WholeTask[], keep: number): readonly WholeTask[] {
+  const gone = tasks.filter((task) => !wantsToRun(task.desiredState) && isForgettable(tx, task));
+  const rest = tasks.filter((task) => !gone.includes(task)).sort((a, b) => a.generation - b.generation);
+  const over = rest.slice(0, -1).filter((task) => isEnded(task.status.state) && !wantsToRun(task.desiredState));
+  return [...gone, ...over.slice(0, Math.max(0, rest.length - Math.max(keep, 1)))];
+}
+
+function isForgettable(tx: ReadTx, task: WholeTask): boolean {
+  if (task.desiredState >= TaskState.REMOVE) return isOver(tx, task);
+  // Nobody will ever report on a task that no node had.
+  return task.nodeId === "" && !isEnded(task.status.state);
+}
+
+function reapService(tx: WriteTx, id: string, limit: number): StepResult {
+  if (tx.services.get(id)?.pendingDelete !== true || tx.tasks.byService(id).length > 0) return 1;
+  if (!tx.fits(limit, [{ id }])) return "full";
+  tx.services.remove(id);
+  return 1;
+}

@@ -1,0 +1,115 @@
+// What follows when a task ended by itself: another in its slot as the restart policy says. And the start of tasks that are
+// wanted READY: when their delay is over and the one before them has stopped.
+
+import type { UnixMs } from "../../proto/base/clock.ts";
+import { DEFAULTS } from "../../proto/model/defaults.ts";
+import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
+import { type NewId, type Pass, type StepResult, earlier, visit } from "../pass.ts";
+import type { StoreEvent } from "../store/events.ts";
+import { slotKey } from "../store/tables.ts";
+import type { ReadTx, WriteTx } from "../store/tx.ts";
+import { NO_RESTARTS, replaceTask } from "./new-task.ts";
+import { isOutdated } from "./outdated.ts";
+import { afterRestart, mayRestart, restartDelayMs } from "./restart-policy.ts";
+import { isOutOfTheWay, slotOf } from "./slots.ts";
+
+/** A task that does not stop holds the next one back for its grace period and this long, at least a minute in all. */
+const STOP_MARGIN_MS = 10_000;
+const STOP_WAIT_MIN_MS = 60_000;
+
+interface Run {
+  readonly now: UnixMs;
+  readonly limit: number;
+}
+
+export class RestartPass implements Pass {
+  readonly name = "restart";
+  readonly #newId: NewId;
+  /** Keys of slots, and how to take them apart again. */
+  readonly #dirty = new Set<string>();
+  readonly #slots = new Map<string, { readonly serviceId: string; readonly slot: number }>();
+  /** Nodes whose tasks somebody may wait for. */
+  readonly #dirtyNodes = new Set<string>();
+  /** When to look again at a slot whose task waits, by its key. */
+  readonly #wakes = new Map<string, UnixMs>();
+
+  constructor(newId: NewId) {
+    this.#newId = newId;
+  }
+
+  observe(event: StoreEvent): void {
+    if (event.kind === "task") this.#mark(event.object);
+    else if (event.kind === "node") this.#dirtyNodes.add(event.object.id);
+  }
+
+  run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
+    const nodesSeen = visit(this.#dirtyNodes, (id) => {
+      const tasks = tx.tasks.byNode(id);
+      for (const task of tasks) this.#mark(task);
+      return tasks.length;
+    });
+    for (const [key, at] of this.#wakes) if (at <= now) this.#dirty.add(key);
+    const slotsSeen = visit(this.#dirty, (key) => this.#slot(tx, key, { now, limit }));
+    return nodesSeen && slotsSeen ? earlier([...this.#wakes.values()]) : now;
+  }
+
+  #mark({ serviceId, slot }: WholeTask): void {
+    const key = slotKey({ serviceId, slot });
+    this.#dirty.add(key);
+    this.#slots.set(key, { serviceId, slot });
+  }
+
+  #slot(tx: WriteTx, key: string, run: Run): StepResult {
+    const name = this.#slots.get(key);
+    const slot = name === undefined ? undefined : slotOf(tx, name);
+    const service = slot === undefined ? undefined : tx.services.get(slot.current.serviceId);
+    this.#wakes.delete(key);
+    if (slot === undefined || service === undefined || service.pendingDelete) {
+      this.#slots.delete(key);
+      return 1;
+    }
+    const { current } = slot;
+    if (!wantsToRun(current.desiredState)) return 1;
+    // A task that was lost with its node did not end by itself: the enforce pass replaces it whatever the policy.
+    if (isEnded(current.status.state) && current.status.state !== TaskState.ORPHANED)
+      return this.#ended(tx, { task: current, service }, run) ? 1 : "full";
+    if (current.desiredState !== TaskState.READY) return 1;
+    const at = startsAt(tx, current, run.now);
+    if (at > run.now) {
+      this.#wakes.set(key, at);
+      return 1;
+    }
+    const raised = { ...current, desiredState: TaskState.RUNNING };
+    if (!tx.fits(run.limit, [raised])) return "full";
+    tx.tasks.update(raised);
+    return 1;
+  }
+
+  #ended(tx: WriteTx, pair: { readonly task: WholeTask; readonly service: WholeService }, run: Run): boolean {
+    const { task, service } = pair;
+    const policy = service.spec.task.restart;
+    if (!mayRestart(task, policy)) {
+      const stopped = { ...task, desiredState: TaskState.SHUTDOWN };
+      if (!tx.fits(run.limit, [stopped])) return false;
+      tx.tasks.update(stopped);
+      return true;
+    }
+    const restarts = isOutdated(task, service) ? NO_RESTARTS : afterRestart(task, { policy, now: run.now });
+    const options = { ...run, id: this.#newId(), delayMs: restartDelayMs(policy), restarts };
+    return replaceTask(tx, { old: task, service }, options);
+  }
+}
+
+/** When the slot's waiting task may start; at the latest, for it may be sooner that the one before it stops. */
+function startsAt(tx: ReadTx, current: WholeTask, now: UnixMs): UnixMs {
+  // A delay that is longer than the policy's is one that a clock set back has made.
+  const delayed = current.notBeforeMs - now > restartDelayMs(current.spec.restart) ? now : current.notBeforeMs;
+  const before = tx.tasks.bySlot(current).filter((task) => task.id !== current.id && !isOutOfTheWay(tx, task));
+  const stopped = before.map((task) => {
+    const graceMs = task.spec.container.stopGraceMs ?? DEFAULTS.stopGraceMs;
+    const waitMs = Math.max(STOP_WAIT_MIN_MS, graceMs + STOP_MARGIN_MS);
+    return Math.min(current.meta.createdAtMs, now) + waitMs;
+  });
+  return Math.max(delayed, ...stopped);
+}

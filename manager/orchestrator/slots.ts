@@ -1,0 +1,59 @@
+// The slots of a service and what their tasks say. A slot is the place of one replica; tasks come and go in it.
+// Invariant of the whole orchestrator: at most one task of a slot is wanted.
+
+import { NodeStatus_State } from "../../proto/gen/objects.ts";
+import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
+import type { ReadTx } from "../store/tx.ts";
+import { mayRestart } from "./restart-policy.ts";
+
+export interface Slot {
+  readonly slot: number;
+  /** Oldest first, never empty. */
+  readonly tasks: readonly WholeTask[];
+  /** The wanted one, else the newest. */
+  readonly current: WholeTask;
+}
+
+/** The slots of a service that have tasks, by number. Tasks on their way out for good (desired remove) are not in them. */
+export function slotsOf(tx: ReadTx, serviceId: string): readonly Slot[] {
+  const bySlot = new Map<number, WholeTask[]>();
+  for (const task of tx.tasks.byService(serviceId)) {
+    const tasks = bySlot.get(task.slot);
+    if (tasks === undefined) bySlot.set(task.slot, [task]);
+    else tasks.push(task);
+  }
+  return [...bySlot.values()].flatMap((tasks) => slotOfTasks(tasks) ?? []).sort((a, b) => a.slot - b.slot);
+}
+
+/** One slot; undefined when it has no tasks but such as are on their way out for good. */
+export function slotOf(tx: ReadTx, slot: { readonly serviceId: string; readonly slot: number }): Slot | undefined {
+  return slotOfTasks(tx.tasks.bySlot(slot));
+}
+
+function slotOfTasks(all: readonly WholeTask[]): Slot | undefined {
+  const tasks = all.filter((task) => task.desiredState < TaskState.REMOVE).sort((a, b) => a.generation - b.generation);
+  const current = tasks.findLast((task) => wantsToRun(task.desiredState)) ?? tasks.at(-1);
+  return current === undefined ? undefined : { slot: current.slot, tasks, current };
+}
+
+/**
+ * Does the slot count as one of the replicas? It does with a wanted task, and also when its last task ended and the policy lets
+ * it rest: it has had its run.
+ */
+export function isHeld({ current }: Slot, service: WholeService): boolean {
+  if (wantsToRun(current.desiredState)) return true;
+  return isEnded(current.status.state) && !mayRestart(current, service.spec.task.restart);
+}
+
+/** Will no container of the task run any more, as far as anyone can still tell? */
+export function isOver(tx: ReadTx, task: WholeTask): boolean {
+  if (isEnded(task.status.state)) return true;
+  if (task.nodeId === "") return !wantsToRun(task.desiredState);
+  return tx.nodes.get(task.nodeId) === undefined;
+}
+
+/** Need nobody wait for the task to end? A node that is down says nothing until it is back. */
+export function isOutOfTheWay(tx: ReadTx, task: WholeTask): boolean {
+  return isOver(tx, task) || tx.nodes.get(task.nodeId)?.status.state === NodeStatus_State.DOWN;
+}
