@@ -9,5 +9,5 @@ export { createCompose } from "./container/compose.ts";
 export type { ContainerImages, ContainerNetwork, ContainerParts } from "./container/parts.ts";
 export { type IssuedIdentity, type Issuer, NodeIdentity } from "./identity.ts";
 export { joinCluster, renewingIssuer } from "./identity-join.ts";
-export { type ImageHandlers, imageHandlers } from "./image/image-door.ts";
+export { type ImageHandlers, createImageDoor } from "./image/image-door.ts";
 export { ImageStore, type ImageStoreOptions, type ImportOptions, type ResolvedImage } from "./image/image-store.ts";

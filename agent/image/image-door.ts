@@ -13,7 +13,7 @@ export type ImageHandlers = Pick<
 /** Longest piece of an upload, in bytes. */
 const CHUNK_BYTES_MAX = 256 * 1024;
 
-export function imageHandlers(store: ImageStore): ImageHandlers {
+export function createImageDoor(store: ImageStore): ImageHandlers {
   return {
     loadImage: async function* (requests, { signal }) {
       const upload = await openUpload(requests);
@@ -23,8 +23,8 @@ export function imageHandlers(store: ImageStore): ImageHandlers {
       const { header, chunks } = await openUpload(requests);
       yield* store.importTar(header, chunks, signal);
     },
-    listImages: () => Promise.resolve({ images: store.list() }),
-    inspectImage: ({ ref }) => Promise.try(() => ({ image: store.inspect(ref) })),
+    listImages: async () => ({ images: await store.list() }),
+    inspectImage: async ({ ref }) => ({ image: await store.inspect(ref) }),
     tagImage: async ({ ref, target }) => {
       await store.tag(ref, target);
       return {};

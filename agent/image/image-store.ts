@@ -110,14 +110,14 @@ export class ImageStore {
   }
 
   /** All images, the newest first. Without their configuration documents. */
-  list(): readonly Image[] {
+  list(): Promise<readonly Image[]> {
     const images = [...this.#index.images.values()].map((image) => this.#describe(image));
-    return images.map((image) => ({ ...image, configJson: new Uint8Array() })).sort(newestFirst);
+    return Promise.resolve(images.map((image) => ({ ...image, configJson: new Uint8Array() })).sort(newestFirst));
   }
 
-  /** Throws NotFound. `ref` is a name, an id or the start of one. */
-  inspect(ref: string): Image {
-    return this.#describe(needImage(this.#index.images, ref).image);
+  /** Rejects with NotFound. `ref` is a name, an id or the start of one. */
+  inspect(ref: string): Promise<Image> {
+    return Promise.try(() => this.#describe(needImage(this.#index.images, ref).image));
   }
 
   /** What a container needs. Rejects with NotFound. */
