@@ -203,6 +203,7 @@ function session(words: readonly string[]): Session {
       over.resolve(7);
     },
     resize: ({ columns, rows }) => void stderr.write(`${columns}x${rows} `),
+    kill: () => undefined,
     wait: () => over.promise,
     close: () => over.resolve(255),
   };

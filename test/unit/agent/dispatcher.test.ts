@@ -42,7 +42,8 @@ async function withCluster(body: (cluster: Cluster) => Promise<void>): Promise<v
   const store = memoryStore(clock);
   const machine = new FakeMachine();
   const logger = silentLogger;
-  let manager: { readonly dispatcher: Dispatcher; readonly broker: StreamBroker; readonly stop: () => Promise<void> } | undefined;
+  let manager:
+    { readonly dispatcher: Dispatcher; readonly broker: StreamBroker; readonly stop: () => Promise<void> } | undefined;
   const startManager = (): void => {
     const abort = new AbortController();
     const random = seededRandom(3);
