@@ -139,7 +139,7 @@ export class LayerUnpacker {
   #startWorker(): Worker {
     // The bundle keeps the Worker beside the programs, compiled.
     const file = import.meta.url.endsWith(".ts") ? "./layer-worker.ts" : "./layer-worker.js";
-    const worker = new Worker(new URL(file, import.meta.url), { name: "layer" });
+    const worker = new Worker(new URL(file, import.meta.url), { name: "layer", execArgv: [] });
     worker.on("message", (answer: LayerAnswer) => {
       const job = this.#running;
       if (job?.id !== answer.id) return;
