@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import { SwarmError } from "../proto/base/errors.ts";
 import type { CgroupLayout } from "./cgroup-types.ts";
 
-/** v1 controllers that limit, count or stop a container. Others (net_cls, perf_event ...) are left alone. */
-export const V1_CONTROLLERS: readonly string[] = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer"];
+/** Mount options of a v1 hierarchy that are not the names of its controllers. */
+const MOUNT_FLAGS = /^(?:rw|ro|xattr|noprefix|clone_children|cpuset_v2_mode|favordynmods|release_agent=.*)$/;
 
 /** The layout of this machine. Throws FailedPrecondition when no cgroup hierarchy is mounted. */
 export function detectCgroups(): CgroupLayout {
@@ -25,7 +25,7 @@ export function parseCgroupMounts(mountinfo: string): CgroupLayout {
     if (type === "cgroup2") v2 ??= dir;
     if (type !== "cgroup") continue;
     for (const option of options.split(",")) {
-      if (V1_CONTROLLERS.includes(option) && !v1.has(option)) v1.set(option, dir);
+      if (option !== "" && !MOUNT_FLAGS.test(option) && !v1.has(option)) v1.set(option, dir);
     }
   }
   if (v1.size > 0) return { version: v2 === undefined ? "v1" : "hybrid", v1, v2 };

@@ -7,7 +7,10 @@ export type CgroupVersion = "v1" | "v2" | "hybrid";
 /** Where the hierarchies are mounted. */
 export interface CgroupLayout {
   readonly version: CgroupVersion;
-  /** v1: mount point by controller ("cpu", "memory" ...); controllers mounted together share one. */
+  /**
+   * v1: mount point by controller ("cpu", "memory", "name=systemd" ...); controllers mounted together share one. A group lives
+   * in all of them: the cgroup namespace of a container that is at the root of one would show it the machine's groups.
+   */
   readonly v1: ReadonlyMap<string, string>;
   /** Mount point of the v2 hierarchy; on a hybrid machine it has no controllers of ours, but kills race-free. */
   readonly v2: string | undefined;

@@ -2,27 +2,21 @@
 
 import { SwarmError } from "../proto/base/errors.ts";
 import { readControl, readNumber, writeControl } from "./cgroup-files.ts";
-import { V1_CONTROLLERS } from "./cgroup-layout.ts";
 import type { CgroupLayout } from "./cgroup-types.ts";
 import type { SpecDeviceRule, SpecResources } from "./runtime-spec.ts";
 
-/**
- * Controllers a group with these limits lives in: all of them, save that cpuset is entered only when it is asked for. Throws
- * FailedPrecondition when a limit is asked whose controller this machine does not mount.
- */
-export function neededV1(resources: SpecResources, layout: CgroupLayout): readonly string[] {
-  const { cpu, memory, pids, devices } = resources;
-  const wantsCpuset = cpu?.cpus !== undefined || cpu?.mems !== undefined;
+/** Throws FailedPrecondition when a limit is asked whose controller this machine does not mount. */
+export function checkV1({ cpu, memory, pids, devices }: SpecResources, layout: CgroupLayout): void {
   const asked: readonly (readonly [string, boolean])[] = [
     ["cpu", cpu?.shares !== undefined || cpu?.quota !== undefined || cpu?.period !== undefined],
-    ["cpuset", wantsCpuset],
+    ["cpuset", cpu?.cpus !== undefined || cpu?.mems !== undefined],
     ["memory", memory !== undefined],
     ["pids", pids !== undefined],
     ["devices", devices !== undefined],
   ];
-  for (const [controller, wanted] of asked)
+  for (const [controller, wanted] of asked) {
     if (wanted && !layout.v1.has(controller)) throw missingController(controller);
-  return V1_CONTROLLERS.filter((controller) => controller !== "cpuset" || wantsCpuset);
+  }
 }
 
 export function missingController(controller: string): SwarmError {

@@ -17,10 +17,9 @@ import {
   removeGroup,
   writeControl,
 } from "./cgroup-files.ts";
-import { V1_CONTROLLERS } from "./cgroup-layout.ts";
 import { killListed, refuseOwn, waitFrozen } from "./cgroup-kill.ts";
 import type { Cgroup, CgroupDriver, CgroupLayout, CgroupStats, OomSource } from "./cgroup-types.ts";
-import { applyV1, neededV1 } from "./cgroup-v1-limits.ts";
+import { applyV1, checkV1 } from "./cgroup-v1-limits.ts";
 import type { SpecResources } from "./runtime-spec.ts";
 
 /** v1 writes "no limit" as the largest multiple of a page; nothing real is near it. */
@@ -31,12 +30,8 @@ export function v1Driver(layout: CgroupLayout, clock: Clock): CgroupDriver {
 
   /** The folders of `path` that are there. */
   const group = (path: string): V1Cgroup | undefined => {
-    const dirs = new Map(
-      V1_CONTROLLERS.flatMap((controller) => {
-        const root = layout.v1.get(controller);
-        return root === undefined ? [] : [[controller, join(root, path)] as const];
-      }).filter(([, d]) => existsSync(d)),
-    );
+    const all = [...layout.v1].map(([controller, root]) => [controller, join(root, path)] as const);
+    const dirs = new Map(all.filter(([, dir]) => existsSync(dir)));
     const v2Dir = layout.v2 === undefined ? undefined : join(layout.v2, path);
     const v2 = v2Dir !== undefined && existsSync(v2Dir) ? v2Dir : undefined;
     return dirs.size === 0 && v2 === undefined ? undefined : new V1Cgroup({ path, dirs, v2Dir: v2, clock });
@@ -46,18 +41,14 @@ export function v1Driver(layout: CgroupLayout, clock: Clock): CgroupDriver {
     version: layout.version,
 
     create(path, resources) {
-      const dirs = new Map<string, string>();
-      for (const controller of neededV1(resources, layout)) {
-        const root = layout.v1.get(controller);
-        if (root !== undefined) dirs.set(controller, join(root, path));
-      }
+      checkV1(resources, layout);
+      const dirs = new Map([...layout.v1].map(([controller, root]) => [controller, join(root, path)]));
       const cpuset = dirs.get("cpuset");
       const v2Dir = layout.v2 === undefined ? undefined : join(layout.v2, path);
       const created: string[] = [];
       try {
         for (const root of roots) {
           const dir = join(root, path);
-          if (![...dirs.values(), v2Dir].includes(dir)) continue;
           makeParents(root, path, dir === cpuset);
           if (!makeGroup(dir))
             throw new SwarmError("AlreadyExists", `cgroup ${dir} is there already; remove its container first`);

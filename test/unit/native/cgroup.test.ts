@@ -30,6 +30,7 @@ test("a machine with v1 controllers and an empty v2 hierarchy is hybrid", () => 
     cpu: "/sys/fs/cgroup/cpu,cpuacct",
     cpuacct: "/sys/fs/cgroup/cpu,cpuacct",
     memory: "/sys/fs/cgroup/memory",
+    "name=systemd": "/sys/fs/cgroup/systemd",
   });
   assert.equal(layout.v2, "/sys/fs/cgroup/unified");
 });
