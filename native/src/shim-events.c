@@ -265,6 +265,9 @@ static void finish_container(struct shim *shim, struct proc *proc, int code) {
 
 static void finish(struct shim *shim, struct proc *proc) {
     shim_on_sync(shim, proc);
+    /* The helper of an exec may hold the pair open a little longer than the command itself lived. */
+    if (proc->sync >= 0)
+        on_running(shim, proc);
     drain(shim, proc);
     int code = proc->failure.text[0] != '\0' && proc->failure_code != 0 ? proc->failure_code : proc_exit_code(proc);
     if (proc->container) {

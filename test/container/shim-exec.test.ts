@@ -153,6 +153,8 @@ test("a paused container stands still, refuses commands, and goes on", async () 
   const made = await harness.start({ args: ["sh", "-c", "while :; do echo x; sleep 0.01; done"] });
   await made.container.pause(bound());
   await assert.rejects(execIn(made.container, ["true"]), /is paused/);
+  // What it had written before is still on its way to the log.
+  await execIn(long.container, ["sleep", "0.1"]);
   const { cpuNs } = await made.container.stats();
   const lines = (await logOf(made)).length;
   await execIn(long.container, ["sleep", "0.1"]);

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 
 import { type LogLineRecord, readExitFile, readLogs } from "../../native/index.ts";
 import { systemClock } from "../../proto/base/clock.ts";
-import { Harness, type Made, bound, logOf, textOf } from "./support/harness.ts";
+import { Harness, type Made, bound, execIn, logOf, textOf } from "./support/harness.ts";
 
 const harness = new Harness();
 after(() => harness.close());
@@ -127,11 +127,7 @@ test("a follower that rotation overtook is told how many lines are missing", asy
   for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
     seen.push(next.value);
     if (seen.length !== 50) continue;
-    const session = await made.container.exec(
-      { args: ["touch", "/go"], env: [], cwd: "", user: "", tty: false, stdin: false, size: undefined },
-      bound(),
-    );
-    session.close();
+    assert.equal((await execIn(made.container, ["touch", "/go"])).code, 0);
     await made.container.wait(bound());
   }
   const told = seen.reduce((sum, line) => sum + (line.kind === "lost" ? line.lines : 0), 0);
