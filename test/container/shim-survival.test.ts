@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { constants, existsSync, openSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { openCgroups } from "../../native/cgroup.ts";
 import type { Adopted, Container } from "../../native/index.ts";
@@ -44,7 +45,17 @@ test("a container goes on when its agent is killed, and the next agent adopts it
   const script = "i=0; while [ ! -e /stop ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo bye; exit 6";
   const agent = spawn(
     process.execPath,
-    [join(import.meta.dirname, "support", "maker.ts"), id, dir, layer, runDir, cgroupParent, "sh", "-c", script],
+    [
+      fileURLToPath(new URL("./support/maker.ts", import.meta.url)),
+      id,
+      dir,
+      layer,
+      runDir,
+      cgroupParent,
+      "sh",
+      "-c",
+      script,
+    ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const [said] = (await once(agent.stdout, "data")) as [Buffer];

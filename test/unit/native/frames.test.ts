@@ -1,3 +1,5 @@
+// Frames of the shim's socket, cut every way a socket may cut them.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 

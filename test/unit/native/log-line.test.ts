@@ -1,3 +1,5 @@
+// The two text forms a shim leaves behind: lines of a log and the exit record.
+
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

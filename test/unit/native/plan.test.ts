@@ -1,3 +1,5 @@
+// What a specification becomes in a plan, read back the way the shim reads it.
+
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
