@@ -210,11 +210,11 @@ export class Store implements ReplayTarget {
       const object =
         event.action === "remove" ? undefined : deepFreeze({ ...written, meta: { ...written.meta, version: index } });
       put(this.#committed, { kind, id: written.id, object });
-      const newest = this.#newest.rows[kind].get(written.id);
       // A later transaction on its way may have written over it: that one keeps its place.
-      if (newest === written || newest === old) put(this.#newest, { kind, id: written.id, object });
-      const event2 = eventOf(kind, { old, object });
-      if (event2 !== undefined) settled.push(event2);
+      const isNewest = this.#flights.length === 0 || this.#newest.rows[kind].get(written.id) === written;
+      if (isNewest) put(this.#newest, { kind, id: written.id, object });
+      const change = eventOf(kind, { old, object });
+      if (change !== undefined) settled.push(change);
     }
     return settled;
   }
