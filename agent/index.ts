@@ -11,3 +11,4 @@ export { type IssuedIdentity, type Issuer, NodeIdentity } from "./identity.ts";
 export { joinCluster, renewingIssuer } from "./identity-join.ts";
 export { type ImageHandlers, createImageDoor } from "./image/image-door.ts";
 export { ImageStore, type ImageStoreOptions, type ImportOptions, type ResolvedImage } from "./image/image-store.ts";
+export { NodeNetwork, type NodeNetworkOptions, type TaskNetwork } from "./network/node-network.ts";

@@ -40,6 +40,7 @@ for (const name of ["koffi", "@koromix/koffi-linux-x64", "@koromix/koffi-linux-a
   const from = join(ROOT, "node_modules", name);
   if (existsSync(from)) cpSync(from, join(MADE, "node_modules", name), { recursive: true, dereference: true });
 }
-for (const binary of ["tsswarm-shim", "httpd"]) cpSync(join(ROOT, "native/build", binary), join(MADE, binary));
+cpSync(join(ROOT, "native/build/tsswarm-shim"), join(MADE, "build/tsswarm-shim"));
+cpSync(join(ROOT, "native/build/httpd"), join(MADE, "httpd"));
 rmSync(DIST, { recursive: true, force: true });
 renameSync(MADE, DIST);

@@ -66,6 +66,7 @@ const USAGE_EXIT = 125;
 /** The socket that -H names, read before anything is parsed: the verbs are built with their context at hand. */
 function hostOption(argv: readonly string[]): string | undefined {
   const index = argv.findIndex((word) => word === "-H" || word === "--host" || word.startsWith("--host="));
+  if (index < 0) return undefined;
   const word = argv[index];
   return word?.startsWith("--host=") === true ? word.slice("--host=".length) : argv[index + 1];
 }

@@ -1,6 +1,6 @@
 // Makes one cluster of a lab's daemons, as a person would: init on the first, join on the others, the demo's image loaded on all.
 
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import { systemClock } from "../../proto/base/clock.ts";
 import { ControlService } from "../../proto/gen/control.ts";
@@ -42,13 +42,17 @@ export async function untilUp(lab: Lab, node: LabNode, signal: AbortSignal): Pro
       if (systemClock.monotonicMs() > deadline) {
         throw new SwarmError(
           "DeadlineExceeded",
-          `the daemon of ${node.name} did not come up: ${errorText(error)}; its log is ${placesOf(lab.name, node.name).log}`,
+          `the daemon of ${node.name} did not come up: ${errorText(error)}; its log ends: ${lastLine(placesOf(lab.name, node.name).log)}`,
           { cause: error },
         );
       }
     }
     await systemClock.sleep(POLL_MS, signal);
   }
+}
+
+function lastLine(path: string): string {
+  return existsSync(path) ? (readFileSync(path, "utf8").trimEnd().split("\n").at(-1) ?? "") : "(there is none)";
 }
 
 export async function loadImage(lab: Lab, node: LabNode, file: string, signal: AbortSignal): Promise<void> {

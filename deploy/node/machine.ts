@@ -33,14 +33,14 @@ export async function openMachine(surroundings: Surroundings, signal: AbortSigna
     describeNode({ hostname: nodeHostname, engineVersion: VERSION, engineLabels: options.labels });
   const network = new NodeNetwork({ dir: join(stateDir, "network"), clock, logger: logger.child("network") });
   // The store asks the executor which images are in use, and the executor asks the store for images.
-  const images = new ImageStore({
+  const images: ImageStore = new ImageStore({
     dir: join(stateDir, "images"),
     clock,
     random,
     logger: logger.child("images"),
     inUse: () => executor.imagesInUse(),
   });
-  const executor = new ContainerExecutor({
+  const executor: ContainerExecutor = new ContainerExecutor({
     runtime: openContainerRuntime({ clock }),
     images: { resolve: (ref) => images.resolve(ref) },
     network: {

@@ -23,7 +23,7 @@ async function serve(options: DaemonOptions): Promise<void> {
   const logger = createLogger({
     component: "tsswarmd",
     level: options.logLevel,
-    now: systemClock.now,
+    now: () => systemClock.now(),
     write: (line) => process.stderr.write(line),
   });
   const stopping = new AbortController();
