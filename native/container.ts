@@ -1,7 +1,7 @@
 // Containers, as types.ts promises them: a shim per container, its socket, its exit record, its control group. Everything that
 // must survive the agent lies in the container's folder or runs in the shim; an object here is only a hold on it.
 
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { withDeadline } from "../proto/base/abort.ts";
@@ -37,9 +37,10 @@ export function openContainerRuntime(options: ContainerRuntimeOptions): Containe
   return new ShimRuntime({ binary, clock: options.clock, cgroups: options.cgroups ?? openCgroups() });
 }
 
-/** Where the build puts the shim: `build/` of this folder, and beside the bundle. */
+/** Where the build puts the shim: beside the bundle, or in `build/` beside the sources. */
 export function defaultShimPath(): string {
-  return join(import.meta.dirname, "build", "tsswarm-shim");
+  const bundled = join(import.meta.dirname, "tsswarm-shim");
+  return existsSync(bundled) ? bundled : join(import.meta.dirname, "build", "tsswarm-shim");
 }
 
 interface RuntimeParts {

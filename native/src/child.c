@@ -73,15 +73,35 @@ static int join_paths(const struct plan *plan, struct error *err) {
     return 0;
 }
 
-static int enter_namespaces(const struct plan *plan, struct error *err) {
+/* Waits until this process is in its cgroups. Only then the namespace: its root is where its maker stands. */
+static int enter_cgroups(const struct child *child, const struct plan *plan, struct error *err) {
     struct record record;
-    if (join_paths(plan, err) < 0)
-        return -1;
-    /* Only once in the cgroup: the namespace's root is where its maker stands. */
+    if (sync_await(child->sync, SYNC_GO) < 0)
+        _exit(EXIT_SETUP);
     if (plan_find(plan, PLAN_NAMESPACES, &record) && (record_number(&record, 0) & CLONE_NEWCGROUP) != 0 &&
         unshare(CLONE_NEWCGROUP) < 0)
         return error_make(err, errno, "new cgroup namespace");
     return 0;
+}
+
+/* Whether the root shows cgroup hierarchies, which must be mounted from inside the cgroup namespace. */
+static bool shows_cgroups(const struct plan *plan) {
+    struct record record;
+    for (size_t at = 0; plan_next(plan, &at, &record);)
+        if (record.op == PLAN_MOUNT && strncmp(record_text(&record, 0), "cgroup", 6) == 0)
+            return true;
+    return false;
+}
+
+/* Entering a v1 cgroup takes the kernel some 10 ms: meanwhile the root is built, where nothing speaks against it. */
+static int set_up_container(const struct child *child, const struct plan *plan, int *slave, struct error *err) {
+    bool cgroups_first = shows_cgroups(plan);
+    if (join_paths(plan, err) < 0 || (cgroups_first && enter_cgroups(child, plan, err) < 0))
+        return -1;
+    cleanup_close int root = root_build(plan, err);
+    if (root < 0 || (child->tty && (*slave = make_terminal(child, root, err)) < 0) || root_enter(plan, root, err) < 0)
+        return -1;
+    return cgroups_first ? 0 : enter_cgroups(child, plan, err);
 }
 
 void child_run_container(const struct child *child, const struct plan *plan) {
@@ -89,15 +109,9 @@ void child_run_container(const struct child *child, const struct plan *plan) {
     struct process process;
     int slave = -1;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (sync_await(child->sync, SYNC_GO) < 0)
-        _exit(EXIT_SETUP);
     process_init(&process);
-    if (process_read(&process, plan, &err) < 0 || enter_namespaces(plan, &err) < 0)
+    if (process_read(&process, plan, &err) < 0 || set_up_container(child, plan, &slave, &err) < 0)
         fail(child, EXIT_SETUP, &err);
-    int root = root_build(plan, &err);
-    if (root < 0 || (child->tty && (slave = make_terminal(child, root, &err)) < 0) || root_enter(plan, root, &err) < 0)
-        fail(child, EXIT_SETUP, &err);
-    close(root);
     if (sync_send(child->sync, SYNC_READY) < 0 || sync_await(child->sync, SYNC_START) < 0)
         _exit(EXIT_SETUP);
     become_program(child, &process, slave);

@@ -8,7 +8,7 @@
 #include "error.h"
 
 enum sync_type {
-    SYNC_GO = 'G',       /* shim: you are in your cgroup, build your root */
+    SYNC_GO = 'G',       /* shim: you are in your cgroups */
     SYNC_START = 'S',    /* shim: become the program */
     SYNC_TERMINAL = 'C', /* child: here is the master end of my terminal (with a descriptor) */
     SYNC_READY = 'R',    /* child: my root is built, I wait for SYNC_START */
