@@ -25,8 +25,8 @@ export type NewId = () => string;
 /** What a step came to: objects looked at, or `full` when the transaction has no room for what it has to write. */
 export type StepResult = number | "full";
 
-/** Objects that one pass looks at in one run. Some milliseconds. */
-const LOOKS_MAX = 4_000;
+/** Objects that one pass looks at in one run. A millisecond or two. */
+const LOOKS_MAX = 2_000;
 
 /**
  * Takes ids out of `dirty` one by one. False when it stopped before the end; the rest, and the id that did not fit, stay dirty. What

@@ -13,15 +13,17 @@ const FAILURES_WINDOW_MS = 300_000;
 interface ServiceLoad {
   /** Wanted tasks. */
   tasks: number;
-  /** When tasks failed on this node; the history that is kept is short. */
-  readonly failedAtMs: UnixMs[];
+  /** When tasks failed on this node, by their ids; the history that is kept is short. */
+  readonly failedAtMs: Map<string, UnixMs>;
 }
 
 export class NodeLoad {
   readonly node: WholeNode;
+  /** What is counted, by id. Invariant: every sum below is over exactly these. */
+  readonly #counted = new Map<string, WholeTask>();
   readonly #services = new Map<string, ServiceLoad>();
-  /** "8080/0": published port and protocol, mode host. */
-  readonly #ports = new Set<string>();
+  /** "8080/0": published port and protocol, mode host; and how many tasks hold it, one unless something went wrong. */
+  readonly #ports = new Map<string, number>();
   #tasks = 0;
   /** Billionths of a CPU, and bytes. */
   #nanoCpus = 0;
@@ -29,7 +31,7 @@ export class NodeLoad {
 
   constructor(node: WholeNode, tasks: readonly WholeTask[]) {
     this.node = node;
-    for (const task of tasks) this.add(task);
+    for (const task of tasks) this.put(task);
   }
 
   /** Wanted tasks. */
@@ -42,22 +44,24 @@ export class NodeLoad {
   }
 
   isFaulty(serviceId: string, now: UnixMs): boolean {
-    const failed = this.#services.get(serviceId)?.failedAtMs ?? [];
-    return failed.filter((at) => at > now - FAILURES_WINDOW_MS).length >= FAILURES_MAX;
+    const failed = this.#services.get(serviceId)?.failedAtMs;
+    if (failed === undefined || failed.size < FAILURES_MAX) return false;
+    return [...failed.values()].filter((at) => at > now - FAILURES_WINDOW_MS).length >= FAILURES_MAX;
   }
 
-  add(task: WholeTask): void {
-    if (isEnded(task.status.state)) {
-      if (task.status.state === TaskState.FAILED || task.status.state === TaskState.REJECTED)
-        this.#service(task.serviceId).failedAtMs.push(task.status.atMs);
-      return;
-    }
-    this.#nanoCpus += task.spec.reservations.nanoCpus;
-    this.#memoryBytes += task.spec.reservations.memoryBytes;
-    for (const port of task.ports) if (isFixedPort(port)) this.#ports.add(portKey(port));
-    if (!wantsToRun(task.desiredState)) return;
-    this.#tasks += 1;
-    this.#service(task.serviceId).tasks += 1;
+  /** Counts a task of this node, or counts it as it is now. */
+  put(task: WholeTask): void {
+    this.drop(task.id);
+    this.#counted.set(task.id, task);
+    this.#count(task, 1);
+  }
+
+  /** The task is gone; none is fine. */
+  drop(id: string): void {
+    const task = this.#counted.get(id);
+    if (task === undefined) return;
+    this.#counted.delete(id);
+    this.#count(task, -1);
   }
 
   /** A node that says nothing of its size has no room for reservations. */
@@ -71,9 +75,30 @@ export class NodeLoad {
     return !ports.some((port) => isFixedPort(port) && this.#ports.has(portKey(port)));
   }
 
+  #count(task: WholeTask, by: 1 | -1): void {
+    const { state, atMs } = task.status;
+    const service = this.#service(task.serviceId);
+    if (isEnded(state)) {
+      if (by < 0) service.failedAtMs.delete(task.id);
+      else if (state === TaskState.FAILED || state === TaskState.REJECTED) service.failedAtMs.set(task.id, atMs);
+      return;
+    }
+    this.#nanoCpus += by * task.spec.reservations.nanoCpus;
+    this.#memoryBytes += by * task.spec.reservations.memoryBytes;
+    for (const port of task.ports) {
+      if (!isFixedPort(port)) continue;
+      const holders = (this.#ports.get(portKey(port)) ?? 0) + by;
+      if (holders > 0) this.#ports.set(portKey(port), holders);
+      else this.#ports.delete(portKey(port));
+    }
+    if (!wantsToRun(task.desiredState)) return;
+    this.#tasks += by;
+    service.tasks += by;
+  }
+
   #service(id: string): ServiceLoad {
     let service = this.#services.get(id);
-    if (service === undefined) this.#services.set(id, (service = { tasks: 0, failedAtMs: [] }));
+    if (service === undefined) this.#services.set(id, (service = { tasks: 0, failedAtMs: new Map() }));
     return service;
   }
 }

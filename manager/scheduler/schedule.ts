@@ -27,12 +27,14 @@ export class SchedulePass implements Pass {
   readonly #dirty = new Set<string>();
   /** Tasks that found no node. */
   readonly #parked = new Set<string>();
-  /** By node id; those that events touched are made anew. Invariant: nothing in it is kept over an event of its node. */
+  /** By node id. Events of tasks are counted in; a node that changed is made anew. */
   readonly #loads = new Map<string, NodeLoad>();
 
   observe(event: StoreEvent): void {
     switch (event.kind) {
       case "task":
+        if (event.action === "remove") this.#loads.get(event.object.nodeId)?.drop(event.object.id);
+        else this.#loads.get(event.object.nodeId)?.put(event.object);
         this.#task(event.object, event.old);
         break;
       case "node":
@@ -59,10 +61,10 @@ export class SchedulePass implements Pass {
   }
 
   #task(task: WholeTask, old: WholeTask | undefined): void {
-    if (task.nodeId !== "") this.#loads.delete(task.nodeId);
     if (task.status.state < TaskState.ASSIGNED && wantsToRun(task.desiredState)) {
       // A note that this pass wrote on a waiting task is no reason to try again.
-      if (!this.#parked.has(task.id) || old?.status.state !== task.status.state) this.#dirty.add(task.id);
+      const isNote = old?.status.state === task.status.state && old.desiredState === task.desiredState;
+      if (!this.#parked.has(task.id) || !isNote) this.#dirty.add(task.id);
     } else {
       this.#dirty.delete(task.id);
       this.#parked.delete(task.id);
@@ -122,7 +124,12 @@ export class SchedulePass implements Pass {
       while (spread.best !== undefined && !accepts(spread.best)) spread.drop();
       const load = spread.best;
       note ??= load === undefined ? explain(filters, work.loads) : undefined;
-      const next = load === undefined ? noted(task, note ?? "") : assigned(task, load.node.id, run.now);
+      const next =
+        load !== undefined
+          ? assigned(task, load.node.id, run.now)
+          : followsLiving(tx, task)
+            ? task
+            : noted(task, note ?? "");
       if (next !== task) {
         if (!tx.fits(run.limit, [next])) return false;
         tx.tasks.update(next);
@@ -130,7 +137,7 @@ export class SchedulePass implements Pass {
       this.#dirty.delete(task.id);
       if (load === undefined) this.#parked.add(task.id);
       else {
-        load.add(next);
+        load.put(next);
         spread.taken();
       }
     }
@@ -141,6 +148,12 @@ export class SchedulePass implements Pass {
 /** As the service says now: where a task may run changes without another task. */
 function placementOf(tx: ReadTx, task: WholeTask): Placement {
   return tx.services.get(task.serviceId)?.spec.task.placement ?? task.spec.placement;
+}
+
+/** Its place may be held by the task before it, which is stopping: that is how updates go and nothing to complain about. */
+function followsLiving(tx: ReadTx, task: WholeTask): boolean {
+  if (task.desiredState !== TaskState.READY) return false;
+  return tx.tasks.bySlot(task).some((other) => other.nodeId !== "" && !isEnded(other.status.state));
 }
 
 function assigned(task: WholeTask, nodeId: string, now: UnixMs): WholeTask {

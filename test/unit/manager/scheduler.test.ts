@@ -147,6 +147,19 @@ test("a fixed port in mode host is given to one task of a node and protocol, unt
   assert.equal(fake.running("s2").length, 1);
 });
 
+test("a task that only waits for the one before it to free the port makes no complaint", () => {
+  const fake = cluster(2);
+  fake.createService("s1", spec({ replicas: 2, ports: [{ publishedPort: 8080 }] }));
+  fake.settle();
+  fake.afterRun = (view) => {
+    for (const task of view.tasks.all()) assert.equal(task.status.error, "");
+  };
+  fake.updateService("s1", (old) => ({ ...old, task: { ...old.task, forceUpdate: 1 } }));
+  fake.settle();
+  assert.deepEqual(perNode(fake, "s1"), { n1: 1, n2: 1 });
+  assert.ok(fake.running("s1").every((task) => task.generation === 2));
+});
+
 test("no node gets more replicas than the placement allows", () => {
   const fake = cluster(3);
   fake.createService("s1", spec({ replicas: 8, placement: { maxReplicasPerNode: 2 } }));
