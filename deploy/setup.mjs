@@ -13,9 +13,9 @@ const STAMPS = join(ROOT, "node_modules/.cache/tsswarm");
 
 /** What each profile runs, by Debian package. The build is part of all of them. */
 const PACKAGES = {
-  run: ["gcc", "make", "libc6-dev", "busybox-static"],
-  test: ["gcc", "make", "libc6-dev", "busybox-static", "iproute2", "nftables", "util-linux"],
-  bench: ["gcc", "make", "libc6-dev", "busybox-static", "iproute2", "nftables", "util-linux", "crun"],
+  run: ["gcc", "make", "libc6-dev", "busybox-static", "curl"],
+  test: ["gcc", "make", "libc6-dev", "busybox-static", "curl", "iproute2", "nftables", "util-linux"],
+  bench: ["gcc", "make", "libc6-dev", "busybox-static", "curl", "iproute2", "nftables", "util-linux", "crun"],
 };
 
 function fail(sentence) {

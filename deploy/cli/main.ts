@@ -6,6 +6,7 @@ import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts"
 import { VERSION } from "../version.ts";
 import type { Connection } from "./connection.ts";
 import { type Context, socketPath } from "./context.ts";
+import { plainSwitches } from "./options.ts";
 
 /** Adds a noun's verbs to its command. */
 export type AddVerbs = (command: Command, context: Context) => void;
@@ -137,12 +138,12 @@ process.on("SIGTERM", stop);
 // A reader that goes away (`| head`) ends the command quietly.
 process.stdout.on("error", () => process.exit(0));
 
-const argv = process.argv.slice(2);
+const argv = plainSwitches(process.argv.slice(2));
 const { context, close } = openContext(hostOption(argv), interrupt.signal);
 try {
   const program = await buildProgram(argv, context);
   if (argv.length === 0) program.outputHelp();
-  else await program.parseAsync(process.argv);
+  else await program.parseAsync(argv, { from: "user" });
 } catch (error) {
   process.exitCode = report(error);
 } finally {

@@ -1,6 +1,7 @@
 // Pieces that many verbs share: repeatable flags, filters, KEY=VALUE lists.
 
 import { readFileSync } from "node:fs";
+import { type Command, Option } from "commander";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import type { Filter } from "../../proto/gen/control.ts";
 
@@ -85,6 +86,30 @@ export function envFile(path: string, shell: Readonly<Record<string, string | un
       );
     }
     return envOf([line], shell);
+  });
+}
+
+/**
+ * A flag that is on or off: `--detach`, `--detach=true`, `--detach=false`. Commander knows no `=` for these; `plainSwitches`
+ * turns it into `--no-detach` before it looks.
+ */
+export function addSwitch(command: Command, option: { readonly flag: string; readonly help: string }): Command {
+  const long = /--([a-z-]+)/.exec(option.flag)?.[1] ?? "";
+  return command.option(option.flag, option.help).addOption(new Option(`--no-${long}`).hideHelp());
+}
+
+/** Flags without a value. Those that may be set back (`--tty=false`) were made by `addSwitch`. */
+const SET_BACK: readonly string[] = ["detach", "read-only", "tty"];
+const PLAIN: readonly string[] = ["interactive", "quiet", "force", "follow", "timestamps", "pretty", "rotate", "raw"];
+
+/** The command line with `--flag=true` as `--flag` and `--flag=false` as `--no-flag` or nothing, up to the first `--`. */
+export function plainSwitches(argv: readonly string[]): readonly string[] {
+  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
+  return argv.flatMap((word, index) => {
+    const [, name = "", value] = /^--([a-z-]+)=(true|false|1|0)$/.exec(word) ?? [];
+    if (index >= end || ![...SET_BACK, ...PLAIN].includes(name)) return [word];
+    if (value === "true" || value === "1") return [`--${name}`];
+    return SET_BACK.includes(name) ? [`--no-${name}`] : [];
   });
 }
 

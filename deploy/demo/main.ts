@@ -54,7 +54,7 @@ async function demonstrate(): Promise<void> {
   await onM1("tsswarm", "service", "ps", "web");
   const answers = new Set<string>();
   for (const host of [11, 12, 13]) {
-    const answer = await onM1("busybox", "wget", "-q", "-O", "-", `http://10.77.0.${host}:${PORT}/`);
+    const answer = await onM1("curl", "--silent", "--max-time", "10", `http://10.77.0.${host}:${PORT}/`);
     answers.add(/task:? *(\S+)/i.exec(answer)?.[1] ?? answer);
   }
   if (answers.size !== 3)

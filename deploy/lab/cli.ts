@@ -81,7 +81,8 @@ export function addLab(command: Command, context: Context): void {
     .passThroughOptions()
     .action(async (node: string, words: readonly string[], options: Named) => {
       const lab = await readLab(options.name);
-      await execOn(context, { lab, node: nodeOf(lab, node).name, words });
+      const command = words[0] === "--" ? words.slice(1) : words;
+      await execOn(context, { lab, node: nodeOf(lab, node).name, words: command });
     });
 
   onNode("kill", "Kill a node's daemon (-9) and nothing else", killDaemon);

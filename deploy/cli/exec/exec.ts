@@ -19,6 +19,8 @@ interface ExecFlags {
 const CHUNK_BYTES = 32_768;
 /** Frames of input that wait for the connection before the terminal is held back. */
 const FRAMES_MAX = 64;
+/** What shells use for "no such command" and "not executable". */
+const EXIT_STATUS: Readonly<Record<string, number>> = { NotFound: 127, PermissionDenied: 126 };
 
 export function addExec(command: Command, context: Context): void {
   command
@@ -129,7 +131,9 @@ async function showOutput(context: Context, answers: AsyncIterable<StreamFrame>)
         context.exit(frame.value.code);
         return;
       case "error":
-        throw new SwarmError("FailedPrecondition", frame.value.message, { details: { from: "daemon" } });
+        context.exit(EXIT_STATUS[frame.value.code] ?? 1);
+        warn(context, `Error response from daemon: ${frame.value.message}`);
+        return;
       default:
         break;
     }

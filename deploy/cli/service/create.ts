@@ -7,7 +7,7 @@ import { wholeServiceSpec } from "../../../proto/model/objects.ts";
 import { type Context, print, warn } from "../context.ts";
 import { type Given, applyFlags } from "./flags.ts";
 import { applyListFlags } from "./list-flags.ts";
-import { converge, wantsDetach } from "./progress.ts";
+import { converge } from "./progress.ts";
 import { randomName } from "./random-name.ts";
 
 /** The spec that a command line asks for. Pure but for --env-file. Throws InvalidArgument. */
@@ -40,6 +40,6 @@ export async function createService(
   const { service, warnings } = await control.createService({ spec }, { signal: context.signal });
   for (const warning of warnings) warn(context, warning);
   print(context, service?.id ?? "");
-  if (wantsDetach(given)) return;
+  if (given["detach"] === true) return;
   await converge(context, { serviceId: service?.id ?? "", quiet: given["quiet"] === true });
 }

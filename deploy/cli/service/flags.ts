@@ -6,7 +6,7 @@ import { SwarmError } from "../../../proto/base/errors.ts";
 import { parseBytes, parseCpus, parseDuration } from "../../../proto/base/units.ts";
 import { RestartPolicy_Condition } from "../../../proto/gen/specs.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../../proto/model/objects.ts";
-import { wholeNumber } from "../options.ts";
+import { addSwitch, wholeNumber } from "../options.ts";
 
 type Change = (spec: WholeServiceSpec, value: string) => WholeServiceSpec;
 
@@ -47,6 +47,13 @@ function conditionOf(text: string): RestartPolicy_Condition {
   }
 }
 
+function noNewPrivileges(option: string): boolean {
+  const match = /^no-new-privileges(?:[:=](true|false))?$/.exec(option);
+  if (match === null)
+    throw new SwarmError("InvalidArgument", `invalid --security-opt "${option}": only no-new-privileges is supported`);
+  return match[1] !== "false";
+}
+
 /** 0 is "take the limit away". */
 const cpus = (value: string): { nanoCpus: number } => ({ nanoCpus: value === "0" ? 0 : parseCpus(value) });
 const memory = (value: string): { memoryBytes: number } => ({ memoryBytes: value === "0" ? 0 : parseBytes(value) });
@@ -73,6 +80,11 @@ const VALUE_FLAGS: readonly Flag[] = [
     flag: "--entrypoint <command>",
     help: "Overwrite the default ENTRYPOINT of the image",
     set: inContainer((text) => ({ command: splitWords(text) })),
+  },
+  {
+    flag: "--security-opt <option>",
+    help: "Security options (no-new-privileges)",
+    set: inContainer((option) => ({ noNewPrivileges: noNewPrivileges(option) })),
   },
   {
     flag: "--stop-signal <string>",
@@ -129,11 +141,6 @@ const SWITCHES: readonly (Omit<Flag, "set"> & {
     set: (readOnly) => ({ readOnly }),
   },
   { flag: "-t, --tty", help: "Allocate a pseudo-TTY", set: (tty) => ({ tty }) },
-  {
-    flag: "--no-new-privileges",
-    help: "Processes cannot gain privileges (setuid, file capabilities)",
-    set: (noNewPrivileges) => ({ noNewPrivileges }),
-  },
 ];
 
 /** What commander made of the flags: the camel-cased long name to its value. */
@@ -141,7 +148,7 @@ export type Given = Readonly<Record<string, unknown>>;
 
 export function addFlags(command: Command): Command {
   for (const { flag, help } of VALUE_FLAGS) command.option(flag, help);
-  for (const { flag, help } of SWITCHES) command.option(`${flag} [bool]`, help);
+  for (const { flag, help } of SWITCHES) addSwitch(command, { flag, help });
   return command;
 }
 
@@ -154,7 +161,7 @@ export function applyFlags(spec: WholeServiceSpec, given: Given): WholeServiceSp
   }
   for (const { flag, set } of SWITCHES) {
     const value = given[nameOf(flag)];
-    if (value !== undefined) changed = inContainer(() => set(booleanOf(value, flag)))(changed, "");
+    if (typeof value === "boolean") changed = inContainer(() => set(value))(changed, "");
   }
   return changed;
 }
@@ -162,14 +169,7 @@ export function applyFlags(spec: WholeServiceSpec, given: Given): WholeServiceSp
 /** "--limit-cpu <decimal>" as commander stores it: "limitCpu". */
 function nameOf(flag: string): string {
   const long = /--([a-z-]+)/.exec(flag)?.[1] ?? "";
-  // Commander takes --no-x as the negation of x.
-  return long.replace(/^no-/, "").replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function booleanOf(value: unknown, flag: string): boolean {
-  if (value === true || value === "true") return true;
-  if (value === "false") return false;
-  throw new SwarmError("InvalidArgument", `invalid value "${String(value)}" for ${flag}: it must be true or false`);
+  return long.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** A command line's words: blanks part them, quotes and backslashes keep blanks. Throws InvalidArgument for an open quote. */

@@ -14,17 +14,6 @@ const STALLED_MS = 60_000;
 const BARS_MAX = 20;
 const BAR_WIDTH = 50;
 
-/** `--detach` and `--detach=true`. */
-export function wantsDetach(given: Readonly<Record<string, unknown>>): boolean {
-  const detach = given["detach"];
-  if (detach === undefined || detach === false || detach === "false") return false;
-  if (detach === true || detach === "true") return true;
-  throw new SwarmError(
-    "InvalidArgument",
-    `invalid value "${JSON.stringify(detach)}" for --detach: it must be true or false`,
-  );
-}
-
 /** Settles when the service is up and stable. Sets exit status 1 and says why when it does not get there. */
 export async function converge(
   context: Context,

@@ -6,7 +6,7 @@ import { type WholeService, wholeService } from "../../../proto/model/objects.ts
 import { serviceJson } from "../../docker/objects.ts";
 import { type Context, print } from "../context.ts";
 import { inspectObjects } from "../inspect.ts";
-import { FORMAT_HELP, collect, filtersOf, wholeNumber } from "../options.ts";
+import { FORMAT_HELP, addSwitch, collect, filtersOf, wholeNumber } from "../options.ts";
 import { forEachRef } from "../refs.ts";
 import { createService } from "./create.ts";
 import { type Given, addFlags } from "./flags.ts";
@@ -21,9 +21,8 @@ import { updateService } from "./update.ts";
 export function addService(command: Command, context: Context): void {
   const { signal } = context;
 
-  addListFlags(addFlags(command.command("create").description("Create a new service")), "create")
+  addListFlags(addFlags(detachable(command.command("create").description("Create a new service"))), "create")
     .option("--name <name>", "Service name")
-    .option("-d, --detach [bool]", "Exit immediately instead of waiting for the service to converge")
     .option("-q, --quiet", "Suppress progress output")
     .argument("<image>")
     .argument("[command...]")
@@ -32,11 +31,10 @@ export function addService(command: Command, context: Context): void {
       createService(context, { image, args, given: options }),
     );
 
-  addListFlags(addFlags(command.command("update").description("Update a service")), "update")
+  addListFlags(addFlags(detachable(command.command("update").description("Update a service"))), "update")
     .option("--image <image>", "Service image tag")
     .option("--args <command>", "Service command args")
     .option("--force", "Force update even if no changes require it")
-    .option("-d, --detach [bool]", "Exit immediately instead of waiting for the service to converge")
     .option("-q, --quiet", "Suppress progress output")
     .argument("<service>")
     .action((ref: string, options: Given) => updateService(context, ref, options));
@@ -91,12 +89,9 @@ export function addService(command: Command, context: Context): void {
       });
     });
 
-  command
-    .command("scale")
-    .description("Scale one or multiple replicated services")
-    .option("-d, --detach [bool]", "Exit immediately instead of waiting for the service to converge")
+  detachable(command.command("scale").description("Scale one or multiple replicated services"))
     .argument("<service=replicas...>")
-    .action(async (pairs: readonly string[], options: { detach?: unknown }) => scale(context, pairs, options));
+    .action(async (pairs: readonly string[], options: { detach?: boolean }) => scale(context, pairs, options));
 
   command
     .command("logs")
@@ -129,10 +124,17 @@ export function addService(command: Command, context: Context): void {
     });
 }
 
+function detachable(command: Command): Command {
+  return addSwitch(command, {
+    flag: "-d, --detach",
+    help: "Exit immediately instead of waiting for the service to converge",
+  });
+}
+
 async function scale(
   context: Context,
   pairs: readonly string[],
-  options: { readonly detach?: unknown },
+  options: { readonly detach?: boolean },
 ): Promise<void> {
   const { signal } = context;
   const wanted = pairs.map((text) => {
@@ -158,6 +160,6 @@ async function scale(
       scaled.push(service.id);
     },
   );
-  if (options.detach === true || options.detach === "true") return;
+  if (options.detach === true) return;
   for (const id of scaled) await converge(context, { serviceId: id, quiet: false });
 }

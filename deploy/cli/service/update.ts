@@ -6,7 +6,7 @@ import { type WholeServiceSpec, wholeService } from "../../../proto/model/object
 import { type Context, print, warn } from "../context.ts";
 import { type Given, applyFlags, inContainer, splitWords } from "./flags.ts";
 import { applyListFlags } from "./list-flags.ts";
-import { converge, wantsDetach } from "./progress.ts";
+import { converge } from "./progress.ts";
 
 /** The spec after the flags. Pure. Throws InvalidArgument. */
 export function updatedSpec(spec: WholeServiceSpec, given: Given, shell: Context["env"]): ServiceSpec {
@@ -29,6 +29,6 @@ export async function updateService(context: Context, ref: string, given: Given)
   const { warnings } = await control.updateService({ id: service.id, version: service.meta.version, spec }, { signal });
   for (const warning of warnings) warn(context, warning);
   print(context, ref);
-  if (wantsDetach(given)) return;
+  if (given["detach"] === true) return;
   await converge(context, { serviceId: service.id, quiet: given["quiet"] === true });
 }

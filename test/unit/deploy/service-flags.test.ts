@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { plainSwitches } from "../../../deploy/cli/options.ts";
 import { createSpec } from "../../../deploy/cli/service/create.ts";
 import { splitWords } from "../../../deploy/cli/service/flags.ts";
 import { parseMount } from "../../../deploy/cli/service/parse-mount.ts";
@@ -133,6 +134,11 @@ test("ports are read in the short and the long form", () => {
   assert.throws(() => parsePublish("8080:99999"), { message: /invalid port 99999/ });
   assert.throws(() => parsePublish("8000-8002:80"), { message: /same length/ });
   assert.throws(() => parsePublish("published=1,mode=host"), { message: /target/ });
+});
+
+test("switches may be given a value, and never eat the next word", () => {
+  const words = ["service", "update", "--detach=true", "--tty=false", "--quiet=false", "web", "--", "--tty=true"];
+  assert.deepEqual(plainSwitches(words), ["service", "update", "--detach", "--no-tty", "web", "--", "--tty=true"]);
 });
 
 test("a command line splits as a shell would", () => {
