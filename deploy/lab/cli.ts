@@ -6,7 +6,7 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { Option, type Command } from "commander";
 import { SwarmError } from "../../proto/base/errors.ts";
-import { humanDuration } from "../../proto/base/units.ts";
+import { humanDuration, parseDuration } from "../../proto/base/units.ts";
 import { type Context, print } from "../cli/context.ts";
 import { formatList } from "../cli/format/list.ts";
 import { wholeNumber } from "../cli/options.ts";
@@ -36,11 +36,14 @@ export function addLab(command: Command, context: Context): void {
   named(command.command("up").description("Make a cluster of nodes on this machine"))
     .option("--managers <number>", "Number of managers", "1")
     .option("--workers <number>", "Number of workers", "2")
-    .action(async (options: Named & { managers: string; workers: string }) => {
+    .option("--dispatcher-heartbeat <duration>", "Heartbeat period of the nodes; down after three are missed (default 5s)")
+    .action(async (options: Named & { managers: string; workers: string; dispatcherHeartbeat?: string }) => {
       mustBeRoot();
       const managers = wholeNumber(options.managers, { flag: "--managers", min: 1, max: NODES_MAX });
       const workers = wholeNumber(options.workers, { flag: "--workers", min: 0, max: NODES_MAX });
-      const lab = planLab({ name: options.name, managers, workers, nowMs: context.now() });
+      const heartbeat = options.dispatcherHeartbeat;
+      const heartbeatPeriodMs = heartbeat === undefined ? undefined : parseDuration(heartbeat);
+      const lab = planLab({ name: options.name, managers, workers, nowMs: context.now(), heartbeatPeriodMs });
       await labUp(lab, signal);
       const flag = options.name === "lab" ? "" : ` --name ${options.name}`;
       print(

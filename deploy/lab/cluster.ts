@@ -6,7 +6,7 @@ import { systemClock } from "../../proto/base/clock.ts";
 import { ControlService } from "../../proto/gen/control.ts";
 import { type ImageUpload, LocalService } from "../../proto/gen/local.ts";
 import { NodeStatus_State } from "../../proto/gen/objects.ts";
-import { NodeSpec_Availability } from "../../proto/gen/specs.ts";
+import { ClusterSpec, NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import { createClient } from "../../proto/rpc/call.ts";
 import { type RpcChannel, unixChannel } from "../../proto/rpc/channel.ts";
 import type { Client } from "../../proto/rpc/methods.ts";
@@ -65,9 +65,11 @@ export async function loadImage(lab: Lab, node: LabNode, file: string, signal: A
 export async function formCluster(lab: Lab, signal: AbortSignal): Promise<void> {
   const [first, ...others] = lab.nodes;
   if (first === undefined) return;
+  const { heartbeatPeriodMs } = lab;
+  const spec = heartbeatPeriodMs === undefined ? undefined : ClusterSpec.create({ name: "default", heartbeatPeriodMs });
   const made = await withNode(lab, first, (local) =>
     local.swarmInit(
-      { listenAddr: "", advertiseAddr: first.address, availability: NodeSpec_Availability.ACTIVE, spec: undefined },
+      { listenAddr: "", advertiseAddr: first.address, availability: NodeSpec_Availability.ACTIVE, spec },
       { signal },
     ),
   );

@@ -19,6 +19,8 @@ export interface Lab {
   readonly nodes: readonly LabNode[];
   /** Unix time. */
   readonly createdAtMs: number;
+  /** Of the cluster's nodes; a node counts as down after three silent ones. Absent: the cluster's default. */
+  readonly heartbeatPeriodMs?: number;
 }
 
 const STATE_ROOT = "/var/lib/tsswarm-lab";
@@ -73,8 +75,9 @@ export function planLab(options: {
   readonly managers: number;
   readonly workers: number;
   readonly nowMs: number;
+  readonly heartbeatPeriodMs?: number | undefined;
 }): Lab {
-  const { name, managers, workers } = options;
+  const { name, managers, workers, heartbeatPeriodMs } = options;
   if (!NAME.test(name)) {
     throw new SwarmError(
       "InvalidArgument",
@@ -100,6 +103,7 @@ export function planLab(options: {
   return {
     name,
     createdAtMs: options.nowMs,
+    ...(heartbeatPeriodMs === undefined ? {} : { heartbeatPeriodMs }),
     nodes: nodes.map((node, index) => ({ ...node, address: `10.77.0.${11 + index}` })),
   };
 }

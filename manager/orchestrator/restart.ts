@@ -72,8 +72,15 @@ export class RestartPass implements Pass {
     const { current } = slot;
     if (!wantsToRun(current.desiredState)) return 1;
     // A task that was lost with its node did not end by itself: the enforce pass replaces it whatever the policy.
-    if (isEnded(current.status.state) && current.status.state !== TaskState.ORPHANED)
+    if (isEnded(current.status.state) && current.status.state !== TaskState.ORPHANED) {
+      // One that failed while it was prepared ahead of its time has had its attempt: the next is not due before that time.
+      const due = delayedUntil(current, run.now);
+      if (due > run.now) {
+        this.#wakes.set(key, due);
+        return 1;
+      }
       return this.#ended(tx, { task: current, service }, run) ? 1 : "full";
+    }
     if (current.desiredState !== TaskState.READY) return 1;
     const at = startsAt(tx, current, run.now);
     if (at > run.now) {
@@ -101,15 +108,18 @@ export class RestartPass implements Pass {
   }
 }
 
+/** The end of the task's restart delay. A delay longer than the policy's is one that a clock set back has made: it is over. */
+function delayedUntil(task: WholeTask, now: UnixMs): UnixMs {
+  return task.notBeforeMs - now > restartDelayMs(task.spec.restart) ? now : task.notBeforeMs;
+}
+
 /** When the slot's waiting task may start; at the latest, for it may be sooner that the one before it stops. */
 function startsAt(tx: ReadTx, current: WholeTask, now: UnixMs): UnixMs {
-  // A delay that is longer than the policy's is one that a clock set back has made.
-  const delayed = current.notBeforeMs - now > restartDelayMs(current.spec.restart) ? now : current.notBeforeMs;
   const before = tx.tasks.bySlot(current).filter((task) => task.id !== current.id && !isOutOfTheWay(tx, task));
   const stopped = before.map((task) => {
     const graceMs = task.spec.container.stopGraceMs ?? DEFAULTS.stopGraceMs;
     const waitMs = Math.max(STOP_WAIT_MIN_MS, graceMs + STOP_MARGIN_MS);
     return Math.min(current.meta.createdAtMs, now) + waitMs;
   });
-  return Math.max(delayed, ...stopped);
+  return Math.max(delayedUntil(current, now), ...stopped);
 }

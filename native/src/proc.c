@@ -95,6 +95,20 @@ static int clone_container(struct proc *proc, struct child *child, const struct 
     return 0;
 }
 
+/* Puts the waiting child into its cgroups and lets it go on. It may have failed and ended by now: what it says of that
+ * lies in the socket and is read with the other messages, so neither a missing process nor a closed socket is an error
+ * here. */
+static int let_go(struct proc *proc, const struct plan *plan, struct error *err) {
+    struct error refused = {0};
+    if (proc_join_cgroups(plan, proc->pid, &refused) < 0 && refused.status != ESRCH) {
+        *err = refused;
+        return -1;
+    }
+    if (sync_send(proc->sync, SYNC_GO) < 0 && errno != EPIPE && errno != ECONNRESET)
+        return error_make(err, errno, "the container's first process");
+    return 0;
+}
+
 int proc_spawn_container(struct proc *proc, const struct plan *plan, struct error *err) {
     struct child child;
     struct record record;
@@ -107,9 +121,7 @@ int proc_spawn_container(struct proc *proc, const struct plan *plan, struct erro
         result = clone_container(proc, &child, plan, err);
     close_streams(&child);
     if (result == 0)
-        result = proc_join_cgroups(plan, proc->pid, err);
-    if (result == 0 && sync_send(proc->sync, SYNC_GO) < 0)
-        result = error_make(err, errno, "the container's first process died at once");
+        result = let_go(proc, plan, err);
     return result;
 }
 

@@ -11,8 +11,8 @@ export interface ListOptions {
   readonly quiet?: boolean | undefined;
 }
 
-/** Column heading and the row's field under it. */
-export type Columns = readonly (readonly [heading: string, field: string])[];
+/** Column heading and the row's field under it, with what the table alone adds to it. */
+export type Columns = readonly (readonly [heading: string, field: string, cell?: (row: Row) => string])[];
 
 export function formatList(
   list: { readonly rows: readonly Row[]; readonly columns: Columns; readonly id: string },
@@ -25,7 +25,7 @@ export function formatList(
   if (format === "table")
     return table([
       columns.map(([heading]) => heading),
-      ...rows.map((row) => columns.map(([, field]) => row[field] ?? "")),
+      ...rows.map((row) => columns.map(([, field, cell]) => cell?.(row) ?? row[field] ?? "")),
     ]);
   const asTable = format.startsWith("table ");
   const template = compileTemplate(asTable ? format.slice("table ".length) : format);

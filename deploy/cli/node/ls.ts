@@ -7,7 +7,7 @@ import { type Columns, type Row, formatList } from "../format/list.ts";
 import { filtersOf } from "../options.ts";
 
 const COLUMNS: Columns = [
-  ["ID", "MarkedID"],
+  ["ID", "ID", (row) => `${row["ID"] ?? ""}${row["Self"] === "true" ? " *" : ""}`],
   ["HOSTNAME", "Hostname"],
   ["STATUS", "Status"],
   ["AVAILABILITY", "Availability"],
@@ -31,12 +31,9 @@ export async function listNodes(
 }
 
 function nodeRow(node: WholeNode, selfId: string): Row {
-  const self = node.id === selfId;
   return {
     ID: node.id,
-    // With a column's width kept, so that the id of this node stands out and the others line up.
-    MarkedID: `${node.id}${self ? " *" : ""}`,
-    Self: String(self),
+    Self: String(node.id === selfId),
     Hostname: node.description.hostname,
     Status: capital(nodeStateName(node.status.state)),
     Availability: capital(availabilityName(node.spec.availability)),

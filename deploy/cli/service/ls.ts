@@ -8,7 +8,7 @@ import { type Columns, type Row, formatList } from "../format/list.ts";
 import { filtersOf } from "../options.ts";
 
 const COLUMNS: Columns = [
-  ["ID", "ShortID"],
+  ["ID", "ID"],
   ["NAME", "Name"],
   ["MODE", "Mode"],
   ["REPLICAS", "Replicas"],
@@ -30,8 +30,7 @@ export async function listServices(
     const { id, spec } = wholeService(service);
     const perNode = spec.task.placement.maxReplicasPerNode;
     return {
-      ID: id,
-      ShortID: id.slice(0, SHORT_ID),
+      ID: id.slice(0, SHORT_ID),
       Name: spec.name,
       Mode: "replicated",
       Replicas: `${runningTasks}/${desiredTasks}${perNode > 0 ? ` (max ${perNode} per node)` : ""}`,

@@ -18,7 +18,7 @@ export interface TaskListOptions {
 
 const COLUMNS: Columns = [
   ["ID", "ID"],
-  ["NAME", "IndentedName"],
+  ["NAME", "Name"],
   ["IMAGE", "Image"],
   ["NODE", "Node"],
   ["DESIRED STATE", "DesiredState"],
@@ -64,8 +64,7 @@ function taskRow(
   const long = view.truncate && error.length > ERROR_LENGTH_MAX;
   return {
     ID: view.truncate ? task.id.slice(0, SHORT_ID) : task.id,
-    Name: name,
-    IndentedName: view.isHistory ? ` \\_ ${name}` : name,
+    Name: view.isHistory ? ` \\_ ${name}` : name,
     Image: task.spec.container.image,
     Node: view.hostname,
     DesiredState: capital(taskStateName(task.desiredState)),

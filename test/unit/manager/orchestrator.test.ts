@@ -113,6 +113,22 @@ test("a task that ends is followed by another after the delay of the policy", ()
   assert.equal(fake.running("s1")[0]?.restarts, 1);
 });
 
+test("a task that cannot be prepared is tried once per delay, although it is prepared ahead of it", () => {
+  const fake = web(1, spec(1, { delayMs: 5_000 }));
+  const startedMs = fake.nowMs;
+  let attempts = 0;
+  while (fake.nowMs - startedMs < 60_000) {
+    fake.run();
+    for (const task of fake.wanted("s1")) {
+      if (task.status.state < TaskState.ASSIGNED || isEnded(task.status.state)) continue;
+      fake.report(task, TaskState.REJECTED, "No such image: web:9");
+      attempts += 1;
+    }
+    if (!fake.run()) fake.nowMs += 100;
+  }
+  assert.ok(attempts >= 11 && attempts <= 14, `${attempts} attempts in a minute`);
+});
+
 test("a new leader starts a task that waits for its delay, though the clock was set back", () => {
   const fake = web(1, spec(1));
   const [first] = fake.running("s1");
