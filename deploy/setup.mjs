@@ -127,9 +127,10 @@ step({
   outputs: ["proto/gen/control.ts"],
   make: () => run("sh", ["proto/generate.sh"]),
 });
+const programs = filesBelow(["native"], (path) => /\.[ch]$|Makefile$/.test(path));
 step({
   name: "native build",
-  inputs: filesBelow(["native"], (path) => /\.[ch]$|Makefile$/.test(path)),
+  inputs: programs,
   outputs: ["native/build/tsswarm-shim", "native/build/httpd"],
   make: () => run("make", ["-s", "-C", "native"]),
 });
@@ -138,6 +139,7 @@ step({
   inputs: [
     ...filesBelow(["proto", "native", "manager", "agent", "deploy"], (path) => /\.ts$|\.mjs$/.test(path)),
     ...protos,
+    ...programs,
     "package-lock.json",
   ],
   outputs: ["dist/tsswarm.js", "dist/tsswarmd.js"],

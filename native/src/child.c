@@ -32,6 +32,8 @@ static int make_terminal(const struct child *child, int root, struct error *err)
     int master, slave;
     if (terminal_open(root, &master, &slave, err) < 0)
         return -1;
+    /* Before the program can ask for it: the shim hears of the terminal only while the program starts. */
+    terminal_resize(master, child->rows, child->columns);
     if (root >= 0 && mount_console(root, slave, err) < 0)
         return -1;
     if (sync_send_fd(child->sync, SYNC_TERMINAL, master) < 0)

@@ -10,6 +10,7 @@ struct child {
     int sync;
     int stdio[3]; /* -1 each with a terminal */
     bool tty;
+    unsigned short rows, columns; /* of the terminal */
 };
 
 /* In its new namespaces: builds the root, waits for the start, becomes the program. */

@@ -52,7 +52,8 @@ static void prepare(struct proc *proc, struct child *child, const struct plan *p
         proc->rows = (uint16_t)record_number(&tty, 0);
         proc->columns = (uint16_t)record_number(&tty, 1);
     }
-    *child = (struct child){.sync = -1, .stdio = {-1, -1, -1}, .tty = proc->tty};
+    *child = (struct child){
+        .sync = -1, .stdio = {-1, -1, -1}, .tty = proc->tty, .rows = proc->rows, .columns = proc->columns};
 }
 
 /* In a new child: lets go of the shim's sockets, logs and pipes. */

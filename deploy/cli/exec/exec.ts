@@ -74,8 +74,10 @@ async function runExec(
   }
 }
 
+/** A terminal that does not know its size says 0. */
 function terminalSize(context: Context): { columns: number; rows: number } {
-  return { columns: context.stdout.columns ?? 80, rows: context.stdout.rows ?? 24 };
+  const { columns = 0, rows = 0 } = context.stdout;
+  return { columns: columns > 0 ? columns : 80, rows: rows > 0 ? rows : 24 };
 }
 
 /** Sends what is typed, and the terminal's size when it changes. The answer undoes it all. */
