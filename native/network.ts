@@ -47,6 +47,8 @@ export class NetworkWorker {
     if (this.#worker === undefined) await stat("/");
     const worker = (this.#worker ??= this.#start());
     const id = this.#nextId++;
+    // An answer that is waited for keeps the process alive: a daemon that starts has nothing else that would.
+    worker.ref();
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       worker.postMessage({ kind: "run", id, jobs } satisfies NetworkRequest);
@@ -58,6 +60,7 @@ export class NetworkWorker {
     const worker = this.#worker;
     if (worker === undefined) return;
     this.#worker = undefined;
+    worker.ref();
     const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
     worker.postMessage({ kind: "stop" } satisfies NetworkRequest);
     await ended;
@@ -69,12 +72,12 @@ export class NetworkWorker {
     worker.on("message", (answer: NetworkAnswer) => {
       const waiting = this.#waiting.get(answer.id);
       this.#waiting.delete(answer.id);
+      if (this.#waiting.size === 0) worker.unref();
       if (answer.kind === "done") waiting?.resolve(answer.results.map((messages) => messages.map(buffered)));
       else waiting?.reject(new SwarmError(answer.code, answer.message, { details: answer.details }));
     });
     worker.on("error", (error) => this.#fail(error));
     worker.on("exit", () => this.#fail(new Error("the network Worker has ended")));
-    worker.unref();
     return worker;
   }
 
