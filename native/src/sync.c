@@ -74,6 +74,9 @@ int sync_receive(int fd, struct sync_message *message, int *passed) {
     struct msghdr head = {
         .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t count = recvmsg(fd, &head, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    /* The other end closed without reading all: told once, before what it had sent, which still lies here. */
+    if (count < 0 && errno == ECONNRESET)
+        count = recvmsg(fd, &head, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (count < 0)
         return errno == EAGAIN || errno == EINTR ? -1 : 0;
     if (count == 0)

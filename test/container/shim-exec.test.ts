@@ -95,7 +95,7 @@ test("a command with a terminal has its size, follows a resize, and its end ends
     bound(),
   );
   let output = "";
-  const seen = collect(session.stdout);
+  // Before anybody reads: what is there already is handed out with the first read.
   session.stdout.on("data", (chunk: Buffer) => {
     output += chunk.toString();
     if (output.includes("33 101") && !output.includes("go")) {
@@ -103,6 +103,7 @@ test("a command with a terminal has its size, follows a resize, and its end ends
       void session.write(Buffer.from("go\r"));
     }
   });
+  const seen = collect(session.stdout);
   session.stderr.resume();
   assert.equal(await session.wait(), 7);
   await seen;
