@@ -16,8 +16,8 @@ export interface Connection {
 export function openConnection(path: string): Connection {
   const channel = unixChannel(path);
   return {
-    local: naming(createClient(LocalService, channel), path),
-    control: naming(createClient(ControlService, channel), path),
+    local: naming(createClient(LocalService, channel), { path, peer: channel.peer }),
+    control: naming(createClient(ControlService, channel), { path, peer: channel.peer }),
     close: () => channel.close(),
   };
 }
@@ -25,10 +25,12 @@ export function openConnection(path: string): Connection {
 type Method = (request: unknown, options: unknown) => Promise<unknown> | AsyncIterable<unknown>;
 
 /** The client with its errors worded for a person: those of the daemon marked as such, a missing daemon named. */
-function naming<C extends object>(client: C, path: string): C {
+function naming<C extends object>(client: C, daemon: { readonly path: string; readonly peer: string }): C {
+  const { path, peer } = daemon;
   const reword = (error: unknown): unknown => {
     if (!isSwarmError(error) || error.code === "Cancelled") return error;
-    const missing = error.code === "Unavailable" && error.message.startsWith("Cannot connect to");
+    // A daemon may say the same of another machine that it could not reach.
+    const missing = error.code === "Unavailable" && error.message.startsWith(`Cannot connect to ${peer}:`);
     if (!missing)
       return new SwarmError(error.code, error.message, { cause: error, details: { ...error.details, from: "daemon" } });
     const denied = error.message.includes("EACCES");

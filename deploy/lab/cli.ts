@@ -36,7 +36,10 @@ export function addLab(command: Command, context: Context): void {
   named(command.command("up").description("Make a cluster of nodes on this machine"))
     .option("--managers <number>", "Number of managers", "1")
     .option("--workers <number>", "Number of workers", "2")
-    .option("--dispatcher-heartbeat <duration>", "Heartbeat period of the nodes; down after three are missed (default 5s)")
+    .option(
+      "--dispatcher-heartbeat <duration>",
+      "Heartbeat period of the nodes; down after three are missed (default 5s)",
+    )
     .action(async (options: Named & { managers: string; workers: string; dispatcherHeartbeat?: string }) => {
       mustBeRoot();
       const managers = wholeNumber(options.managers, { flag: "--managers", min: 1, max: NODES_MAX });

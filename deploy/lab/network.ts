@@ -67,7 +67,7 @@ export async function cutNode(
   // The bridge itself is an end of the wire too: its own traffic passes input and output, not forward.
   const chains = ["forward", "input", "output"].map(
     (hook) =>
-      `chain ${hook} { type filter hook ${hook} priority 0; ${rules.filter((rule) => fits(rule, hook)).join("; ")} }`,
+      `chain ${hook} {\ntype filter hook ${hook} priority 0\n${rules.filter((rule) => fits(rule, hook)).join("\n")}\n}`,
   );
   const script = `table bridge ${table} {}\ndelete table bridge ${table}\ntable bridge ${table} {\n${chains.join("\n")}\n}\n`;
   await nft(lab, script, signal);

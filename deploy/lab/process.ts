@@ -73,8 +73,10 @@ export async function powerOff(lab: Lab, node: string): Promise<void> {
   await untilGone(() => {
     const own = inode === undefined ? [] : processesIn(inode);
     for (const pid of own) kill(pid);
-    openCgroups().find(cgroupParent)?.kill();
-    return own;
+    // Containers have namespaces of their own: their control groups know them.
+    const group = openCgroups().find(cgroupParent);
+    group?.kill();
+    return [...own, ...(group?.procs() ?? []).filter((pid) => isRunning(pid))];
   }, node);
 }
 
@@ -132,8 +134,9 @@ function namespaceInode(path: string): string | undefined {
 function processesIn(inode: string): readonly number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => linkOf(`/proc/${pid}/ns/net`) === `net:[${inode}]` && !isZombie(pid))
-    .map(Number);
+    .filter((pid) => linkOf(`/proc/${pid}/ns/net`) === `net:[${inode}]`)
+    .map(Number)
+    .filter(isRunning);
 }
 
 function linkOf(path: string): string {
@@ -145,7 +148,7 @@ function linkOf(path: string): string {
   }
 }
 
-/** Dead and waiting for its parent: nothing is left to kill. */
-function isZombie(pid: string): boolean {
-  return /^State:\s+[ZX]/m.test(readProc(`/proc/${pid}/status`));
+/** A process that is dead and waits for its parent is none: nothing is left to kill. */
+function isRunning(pid: number): boolean {
+  return /^State:\s+[^ZX\s]/m.test(readProc(`/proc/${pid}/status`));
 }

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { placesOf } from "../../deploy/lab/lab.ts";
 import { isEnded, TaskState } from "../../proto/model/task-state.ts";
 import { eventually } from "./support/bound.ts";
+import { isAlive } from "./support/processes.ts";
 import { openTestLab } from "./support/test-lab.ts";
 
 const lab = await openTestLab({ name: "agent", workers: 1 });
@@ -17,7 +18,7 @@ const COUNT = `i=0; while [ $i -lt ${LINES} ]; do echo line $i; i=$((i+1)); usle
 
 /** The log as the node keeps it, read while no daemon is there to ask. */
 function logOnDisk(containerId: string): string {
-  const path = `${placesOf(lab.lab.name, "w1").stateDir}/containers/${containerId}/log`;
+  const path = `${placesOf(lab.lab.name, "w1").stateDir}/containers/${containerId}/output.log`;
   return existsSync(path) ? readFileSync(path, "latin1") : "";
 }
 
@@ -45,7 +46,7 @@ test("containers answer while their node's daemon is dead, and the next one take
 });
 
 test("no line of a container's log is missing across the gap", async () => {
-  await lab.create("count", ...ON_W1, DEMO, "sh", "-c", COUNT);
+  await lab.create("count", "--stop-grace-period", "100ms", ...ON_W1, DEMO, "sh", "-c", COUNT);
   const [task] = await lab.untilRunning("count", 1);
   const containerId = task?.status.container?.containerId ?? "";
   await eventually(() => (logOnDisk(containerId).includes("line 50") ? true : undefined));
@@ -66,14 +67,14 @@ test("no line of a container's log is missing across the gap", async () => {
 test("a container that ends while its daemon is dead is reported with its exit code, and restarted by policy", async () => {
   const wait = "until [ -e /signal/go ]; do usleep 10000; done; exit 7";
   const bind = `type=bind,source=${lab.scratch},target=/signal,readonly`;
-  const flags = ["--mount", bind, "--restart-delay", "100ms", ...ON_W1];
+  const flags = ["--mount", bind, "--restart-delay", "100ms", "--stop-grace-period", "100ms", ...ON_W1];
   await lab.create("ends", ...flags, DEMO, "sh", "-c", wait);
   const [task] = await lab.untilRunning("ends", 1);
   const pid = task?.status.container?.pid ?? 0;
   assert.ok(pid > 0);
   await lab.kill("w1");
   writeFileSync(`${lab.scratch}/go`, "");
-  await eventually(() => (isGone(pid) ? true : undefined));
+  await eventually(() => (isAlive(pid) ? undefined : true));
   await lab.start("w1");
   const ended = await lab.until((view) => {
     const found = view.task(task?.id ?? "");
@@ -88,21 +89,17 @@ test("a container that ends while its daemon is dead is reported with its exit c
 });
 
 test("a service removed while its node's daemon is dead is gone once it is back", async () => {
-  await lab.create("brief", ...ON_W1, DEMO, "sleep", "1000");
+  await lab.create("brief", "--stop-grace-period", "100ms", ...ON_W1, DEMO, "sleep", "1000");
   const [task] = await lab.untilRunning("brief", 1);
   const pid = task?.status.container?.pid ?? 0;
   await lab.kill("w1");
   await lab.run("service", "rm", "brief");
-  assert.ok(!isGone(pid));
+  assert.ok(isAlive(pid));
   await lab.start("w1");
-  await eventually(() => (isGone(pid) ? true : undefined));
+  await eventually(() => (isAlive(pid) ? undefined : true));
   await lab.until((view) => (view.tasks("brief").length === 0 ? true : undefined));
 });
 
 function hostnameOf(answer: string | undefined): string {
   return /^hostname: (\w+)$/m.exec(answer ?? "")?.[1] ?? "no answer";
-}
-
-function isGone(pid: number): boolean {
-  return !existsSync(`/proc/${pid}`);
 }

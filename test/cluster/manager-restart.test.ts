@@ -3,12 +3,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { placesOf } from "../../deploy/lab/lab.ts";
+import { ControlService } from "../../proto/gen/control.ts";
 import { NodeStatus_State } from "../../proto/gen/objects.ts";
+import { ContainerSpec, Placement, ServiceSpec, TaskSpec } from "../../proto/gen/specs.ts";
 import { createClient } from "../../proto/rpc/call.ts";
 import { unixChannel } from "../../proto/rpc/channel.ts";
-import { ControlService } from "../../proto/gen/control.ts";
-import { ContainerSpec, Placement, ServiceSpec, TaskSpec } from "../../proto/gen/specs.ts";
-import { placesOf } from "../../deploy/lab/lab.ts";
 import { bound } from "./support/bound.ts";
 import { openTestLab } from "./support/test-lab.ts";
 
@@ -18,14 +18,9 @@ const ROUNDS = 3;
 
 /** A service that no node can take: the cheapest thing to have acknowledged. */
 function parked(name: string): ServiceSpec {
-  return ServiceSpec.create({
-    name,
-    task: TaskSpec.create({
-      container: ContainerSpec.create({ image: DEMO }),
-      placement: { ...Placement.create(), constraints: ["node.hostname==nowhere"] },
-    }),
-    mode: { $case: "replicated", value: { replicas: 1 } },
-  });
+  const container = ContainerSpec.create({ image: DEMO });
+  const placement = { ...Placement.create(), constraints: ["node.hostname==nowhere"] };
+  return { ...ServiceSpec.create({ name }), task: { ...TaskSpec.create(), container, placement } };
 }
 
 /** Creates services as fast as the manager acknowledges them until it is killed; answers the acknowledged ones. */

@@ -14,7 +14,9 @@ const DEMO = "tsswarm/demo:1";
 
 function answerOf(text: string | undefined): Readonly<Record<string, string>> {
   const lines = (text ?? "").trim().split("\n");
-  return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.indexOf(": ") + 2)]));
+  return Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.indexOf(": ") + 2)]),
+  );
 }
 
 async function ask(node: string): Promise<Readonly<Record<string, string>>> {
@@ -115,7 +117,11 @@ test("an update goes one slot at a time, each task stopped before its successor 
 test("service rm leaves no container, control group, mount or interface behind", async () => {
   const present = leftovers(lab.lab).join("\n");
   for (const kind of ["file", "control group", "interface", "process"])
-    assert.match(present, new RegExp(`^${kind} `, "m"), `${kind}: the search must find it while it is there\n${present}`);
+    assert.match(
+      present,
+      new RegExp(`^${kind} `, "m"),
+      `${kind}: the search must find it while it is there\n${present}`,
+    );
   await lab.remove("web");
   const rest = await eventually(
     () => (leftovers(lab.lab).length === 0 ? [] : undefined),

@@ -30,16 +30,36 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { what: "a command that does not exist", words: [DEMO, "/no/such"], state: TaskState.FAILED, error: /\/no\/such.*(no such file|not found)/i },
-  { what: "a user that does not exist", words: ["--user", "ghost", DEMO], state: TaskState.FAILED, error: /user.*ghost/ },
+  {
+    what: "a command that does not exist",
+    words: [DEMO, "/no/such"],
+    state: TaskState.FAILED,
+    error: /\/no\/such.*(no such file|not found)/i,
+  },
+  {
+    what: "a user that does not exist",
+    words: ["--user", "ghost", DEMO],
+    state: TaskState.FAILED,
+    error: /user.*ghost/,
+  },
   {
     what: "a bind mount whose source does not exist",
     words: ["--mount", "type=bind,source=/no/such/folder,target=/data", DEMO],
     state: TaskState.REJECTED,
     error: /\/no\/such\/folder/,
   },
-  { what: "an image that the node does not have", words: ["no/image:9", "true"], state: TaskState.REJECTED, error: /no\/image:9/ },
-  { what: "an exit that is not zero", words: [DEMO, "sh", "-c", "exit 3"], state: TaskState.FAILED, error: /^task: non-zero exit \(3\)$/ },
+  {
+    what: "an image that the node does not have",
+    words: ["no/image:9", "true"],
+    state: TaskState.REJECTED,
+    error: /no\/image:9/,
+  },
+  {
+    what: "an exit that is not zero",
+    words: [DEMO, "sh", "-c", "exit 3"],
+    state: TaskState.FAILED,
+    error: /^task: non-zero exit \(3\)$/,
+  },
   {
     what: "more memory than allowed",
     words: ["--limit-memory", "16M", DEMO, "sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1"],
@@ -89,7 +109,7 @@ test("a port that another program has taken is the reason on the task", async ()
   }
   // Once the port is free, the restart policy brings the service up by itself.
   await lab.untilRunning("taken", 1);
-  assert.match((await eventually(() => lab.http("m1", `http://${lab.address("w1")}:8090/`))) ?? "", /^hostname: /);
+  assert.match(await eventually(() => lab.http("m1", `http://${lab.address("w1")}:8090/`)), /^hostname: /);
   await lab.remove("taken");
 });
 

@@ -1,5 +1,6 @@
 // `tsswarm exec`: a command in a running task, on whichever node it runs.
 
+import { spawnSync } from "node:child_process";
 import type { Command } from "commander";
 import type { ExecOpen, StreamFrame } from "../../../proto/gen/streams.ts";
 import { SwarmError } from "../../../proto/base/errors.ts";
@@ -102,6 +103,8 @@ function feedInput(
   const onResize = (): void => unlessOver(send({ $case: "resize", value: terminalSize(context) }));
   if (tty) {
     stdin.setRawMode?.(true);
+    // Node's raw mode leaves one thing on: the terminal would add a return to each line feed that the command wrote.
+    spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] });
     stdout.on("resize", onResize);
   }
   stdin.on("data", onData);

@@ -55,7 +55,7 @@ export async function showLogs(context: Context, ref: string, flags: LogsFlags):
   );
   for await (const message of messages) {
     if (message.warning !== "") warn(context, `warning: ${message.warning}`);
-    for (const line of message.lines) await write(context, { line, flags, label: labels(line) });
+    for (const line of message.lines) await write(context, { line, flags, label: await labels(line) });
   }
 }
 
@@ -78,19 +78,29 @@ async function targetOf(context: Context, ref: string): Promise<{ serviceRef: st
   }
 }
 
-/** What stands before each line: "web.1.abcdefghijkl@m1    |". */
-async function labeller(context: Context, flags: LogsFlags): Promise<(line: TaskLogLine) => string> {
-  if (flags.raw === true) return () => "";
+/** What stands before each line: "web.1.abcdefghijkl@m1    |". Tasks that came later than the last look are looked up. */
+async function labeller(context: Context, flags: LogsFlags): Promise<(line: TaskLogLine) => Promise<string>> {
+  if (flags.raw === true) return () => Promise.resolve("");
   const { signal } = context;
   const control = await context.control();
-  const { tasks } = await control.listTasks({ filters: [] }, { signal });
-  const { nodes } = await control.listNodes({ filters: [] }, { signal });
-  const taskNames = new Map(tasks.map((task) => [task.id, `${task.serviceName}.${task.slot}`]));
-  const hostnames = new Map(nodes.map(wholeNode).map((node) => [node.id, node.description.hostname]));
+  const taskNames = new Map<string, string>();
+  const hostnames = new Map<string, string>();
+  const look = async (): Promise<void> => {
+    const { tasks } = await control.listTasks({ filters: [] }, { signal });
+    const { nodes } = await control.listNodes({ filters: [] }, { signal });
+    for (const task of tasks) taskNames.set(task.id, `${task.serviceName}.${task.slot}`);
+    for (const node of nodes.map(wholeNode)) hostnames.set(node.id, node.description.hostname);
+  };
   let width = 0;
-  return ({ taskId, nodeId }) => {
+  return async ({ taskId, nodeId }) => {
+    if (flags.resolve && !taskNames.has(taskId)) {
+      await look();
+      // A task that has gone already keeps its id for a name.
+      if (!taskNames.has(taskId)) taskNames.set(taskId, taskId);
+    }
     const id = flags.trunc ? taskId.slice(0, SHORT_ID) : taskId;
-    const name = flags.resolve ? (taskNames.get(taskId) ?? id) : id;
+    const found = flags.resolve ? taskNames.get(taskId) : undefined;
+    const name = found === undefined || found === taskId ? id : found;
     const task = flags.taskIds && name !== id ? `${name}.${id}` : name;
     const label = `${task}@${flags.resolve ? (hostnames.get(nodeId) ?? nodeId) : nodeId}`;
     width = Math.max(width, label.length);

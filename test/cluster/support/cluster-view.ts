@@ -55,8 +55,10 @@ export class ClusterView {
 
   apply({ action, object }: StoreChange): void {
     const gone = action === StoreChange_Action.REMOVE;
-    const put = <T extends { readonly id: string }>(table: Map<string, T>, value: T): void =>
-      void (gone ? table.delete(value.id) : table.set(value.id, value));
+    const put = <T extends { readonly id: string }>(table: Map<string, T>, value: T): void => {
+      if (gone) table.delete(value.id);
+      else table.set(value.id, value);
+    };
     if (object?.$case === "node") put(this.#nodes, wholeNode(object.value));
     else if (object?.$case === "service") put(this.#services, wholeService(object.value));
     else if (object?.$case === "task") put(this.#tasks, wholeTask(object.value));

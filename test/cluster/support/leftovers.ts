@@ -3,6 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { type Lab, placesOf } from "../../../deploy/lab/lab.ts";
+import { processesNaming, readIfThere } from "./processes.ts";
 
 /** One line for each thing of a container that is still there. Empty where none runs and none is remembered. */
 export function leftovers(lab: Lab): readonly string[] {
@@ -29,15 +30,6 @@ export function mountsNaming(text: string): readonly string[] {
   return [...new Set(lines.filter((line) => line.includes(text)))].map((line) => `mount ${line}`);
 }
 
-/** Processes whose command line or control group holds all the texts. */
-export function processesNaming(...texts: readonly string[]): readonly string[] {
-  return readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
-    .map((pid) => ({ pid, text: readIfThere(`/proc/${pid}/cmdline`) + readIfThere(`/proc/${pid}/cgroup`) }))
-    .filter(({ text }) => texts.every((each) => text.includes(each)))
-    .map(({ pid, text }) => `process ${pid} ${text.replaceAll("\0", " ").slice(0, 200)}`);
-}
-
 /** Control groups of that path and below it, in every hierarchy. */
 export function cgroupsBelow(parent: string): readonly string[] {
   const roots = readFileSync("/proc/self/mountinfo", "utf8")
@@ -57,14 +49,4 @@ function isFolder(path: string): boolean {
 
 function entries(folder: string): readonly string[] {
   return existsSync(folder) ? readdirSync(folder).map((name) => `file ${folder}/${name}`) : [];
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    // The process ended between listing and reading.
-    if (["ENOENT", "ESRCH", "EINVAL"].includes((error as NodeJS.ErrnoException).code ?? "")) return "";
-    throw error;
-  }
 }
