@@ -32,8 +32,9 @@ function inNamespaceOf<T>(pid: number, act: () => T): T {
     check(setns(namespace, CLONE_NEWNET), `cannot enter the network namespace of process ${pid}`);
     return act();
   } finally {
+    // A thread that cannot come back must not serve on; the next request gets a new one.
+    if (setns(home, CLONE_NEWNET) < 0) process.exit(1);
     closeSync(namespace);
-    check(setns(home, CLONE_NEWNET), "cannot return to the node's network namespace");
   }
 }
 

@@ -76,16 +76,18 @@ export class NetworkWorker {
       if (answer.kind === "done") waiting?.resolve(answer.results.map((messages) => messages.map(buffered)));
       else waiting?.reject(new SwarmError(answer.code, answer.message, { details: answer.details }));
     });
-    worker.on("error", (error) => this.#fail(error));
-    worker.on("exit", () => this.#fail(new Error("the network Worker has ended")));
+    worker.on("error", (error) => this.#fail(worker, error));
+    worker.on("exit", () => this.#fail(worker, new Error("the network Worker has ended")));
     return worker;
   }
 
-  #fail(error: unknown): void {
+  /** One that was stopped, or that another has taken the place of, fails nobody. */
+  #fail(worker: Worker, error: unknown): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
     for (const waiting of this.#waiting.values())
       waiting.reject(new SwarmError("Internal", "the network Worker has failed", { cause: error }));
     this.#waiting.clear();
-    this.#worker = undefined;
   }
 }
 

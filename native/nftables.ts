@@ -23,6 +23,7 @@ const MESSAGE = {
   DELRULE: 8,
   NEWSET: 9,
   NEWSETELEM: 12,
+  GETSETELEM: 13,
   DELSETELEM: 14,
 } as const;
 const BATCH_BEGIN = 16;
@@ -213,23 +214,12 @@ export function deleteElements({ family, table, map }: MapName, keys: readonly U
   });
 }
 
-/** Takes every element out. */
-export function flushMap({ family, table, map }: MapName): NetlinkMessage {
-  return message(MESSAGE.DELSETELEM, {
-    family,
-    flags: FLAGS.ACK,
-    attributes: [
-      [1, table],
-      [2, map],
-    ],
-  });
-}
-
 export function dumpChains(family: number): NetlinkMessage {
   return message(MESSAGE.GETCHAIN, { family, flags: FLAGS.DUMP, attributes: [] });
 }
 
-export function dumpRules({ family, table, chain }: ChainName): NetlinkMessage {
+/** Of one chain, or of every chain of the table. */
+export function dumpRules({ family, table, chain }: TableName & { readonly chain?: string }): NetlinkMessage {
   return message(MESSAGE.GETRULE, {
     family,
     flags: FLAGS.DUMP,
@@ -237,6 +227,30 @@ export function dumpRules({ family, table, chain }: ChainName): NetlinkMessage {
       [1, table],
       [2, chain],
     ],
+  });
+}
+
+export function dumpElements({ family, table, map }: MapName): NetlinkMessage {
+  return message(MESSAGE.GETSETELEM, {
+    family,
+    flags: FLAGS.DUMP,
+    attributes: [
+      [1, table],
+      [2, map],
+    ],
+  });
+}
+
+export function elementsOf(messages: readonly ReceivedMessage[]): readonly MapElement[] {
+  const value = (data: Buffer | undefined): Buffer =>
+    Buffer.from(decodeAttributes(data ?? Buffer.alloc(0)).get(1) ?? Buffer.alloc(0));
+  return messages.flatMap(({ type, payload }) => {
+    if (type !== ((SUBSYSTEM << 8) | MESSAGE.NEWSETELEM)) return [];
+    const list = decodeAttributes(payload.subarray(4)).get(3) ?? Buffer.alloc(0);
+    return attributeList(list).map(([, element]) => {
+      const parts = decodeAttributes(element);
+      return { key: value(parts.get(1)), data: value(parts.get(2)) };
+    });
   });
 }
 
@@ -263,8 +277,13 @@ export function baseChainsOf(messages: readonly ReceivedMessage[]): readonly Bas
 }
 
 export interface KnownRule {
+  readonly chain: string;
   readonly handle: Buffer;
   readonly comment: string;
+  /** Names of its expressions in order: "meta", "cmp", "immediate" ... */
+  readonly expressions: readonly string[];
+  /** The verdict code it ends with, where an expression sets one. */
+  readonly verdict: number | undefined;
 }
 
 export function rulesOf(messages: readonly ReceivedMessage[]): readonly KnownRule[] {
@@ -273,6 +292,20 @@ export function rulesOf(messages: readonly ReceivedMessage[]): readonly KnownRul
     const attributes = new Map(attributeList(payload.subarray(4)));
     const handle = attributes.get(3);
     if (handle === undefined) return [];
-    return { handle: Buffer.from(handle), comment: text(attributes.get(7)?.subarray(2)) };
+    const list = attributeList(attributes.get(4) ?? Buffer.alloc(0)).map(([, each]) => decodeAttributes(each));
+    return {
+      chain: text(attributes.get(2)),
+      handle: Buffer.from(handle),
+      comment: text(attributes.get(7)?.subarray(2)),
+      expressions: list.map((expression) => text(expression.get(1))),
+      verdict: verdictOf(list.at(-1)),
+    };
   });
+}
+
+function verdictOf(expression: ReadonlyMap<number, Buffer> | undefined): number | undefined {
+  if (expression === undefined || text(expression.get(1)) !== "immediate") return undefined;
+  const data = decodeAttributes(expression.get(2) ?? Buffer.alloc(0)).get(2);
+  const verdict = data === undefined ? undefined : decodeAttributes(data).get(2);
+  return verdict === undefined ? undefined : decodeAttributes(verdict).get(1)?.readInt32BE(0);
 }

@@ -4,12 +4,13 @@
 import { readFile } from "node:fs/promises";
 import { NetworkWorker } from "../../native/index.ts";
 import type { Clock } from "../../proto/base/clock.ts";
-import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
+import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import type { Logger } from "../../proto/base/log.ts";
 import { type PortConfig, PortConfig_PublishMode } from "../../proto/gen/specs.ts";
-import { KernelNetwork } from "./kernel.ts";
+import { KernelNetwork, type WantedNetwork } from "./kernel.ts";
 import { PortClaims, portText } from "./port-claims.ts";
 import { ReservationFile, type Reserved } from "./reservations.ts";
+import { portElement, portKey } from "./rules.ts";
 import {
   CANDIDATES,
   type Subnet,
@@ -41,10 +42,9 @@ export interface TaskNetwork {
   readonly ports: readonly PortConfig[];
 }
 
-const CHECK_MS = 30_000;
+/** How often the kernel is looked at for what somebody else changed: `ufw reload` shuts containers off until then. */
+const CHECK_MS = 10_000;
 const CABLE_NAME_LENGTH = 15;
-/** Where ports that are left to us are chosen from. */
-const DYNAMIC_PORTS = { first: 32_768, last: 60_999 } as const;
 
 export class NodeNetwork {
   readonly #options: NodeNetworkOptions;
@@ -54,10 +54,13 @@ export class NodeNetwork {
   readonly #worker: NetworkWorker = new NetworkWorker();
   readonly #kernel: KernelNetwork;
   #reserved: Map<string, Reserved> = new Map();
+  /** Those of the reserved whose cable and ports are to be in the kernel. */
+  readonly #attached: Set<string> = new Set();
+  /** Undefined: not started. */
   #subnet: Subnet | undefined;
   #lastOffset = 0;
-  #nextPort: number = DYNAMIC_PORTS.first;
   #stopCheck: () => void = () => undefined;
+  #checking: Promise<void> = Promise.resolve();
 
   constructor(options: NodeNetworkOptions) {
     this.#options = options;
@@ -66,36 +69,43 @@ export class NodeNetwork {
     this.#kernel = new KernelNetwork({ worker: this.#worker, bridge: this.#bridge });
   }
 
-  /** Makes what is missing and adopts what is there. */
+  /** Makes what is missing and adopts what is there. Again is nothing. */
   async start(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    if (this.#subnet !== undefined) return;
     const saved = await this.#file.read();
+    const subnet = await this.#chooseSubnet(saved.subnet, saved.reserved.size > 0);
     this.#reserved = new Map(saved.reserved);
     this.#lastOffset = saved.lastOffset;
-    this.#subnet = parseSubnet(this.#options.subnet ?? saved.subnet ?? (await this.#chooseSubnet()));
-    await this.#kernel.build(this.#subnet, this.#reserved.values());
-    for (const { ports } of this.#reserved.values()) for (const port of ports) await this.#holdAgain(port);
+    // A cable goes with its container's namespace: whose is there was attached and lives.
+    const cables = new Set(await this.#kernel.cables());
+    this.#attached.clear();
+    for (const taskId of this.#reserved.keys()) if (cables.has(cableName(taskId))) this.#attached.add(taskId);
+    await this.#kernel.build(() => this.#wanted(subnet));
+    for (const [taskId, { ports }] of this.#reserved) for (const port of ports) await this.#keep(port, taskId);
+    this.#subnet = subnet;
     this.#checkLater();
   }
 
   /** An address and the ports, taken until `detach`. Throws FailedPrecondition naming the port and who has it. */
   async reserve(task: { readonly taskId: string; readonly ports: readonly PortConfig[] }): Promise<TaskNetwork> {
     const subnet = this.#started();
-    const known = this.#reserved.get(task.taskId);
+    const { taskId } = task;
+    const known = this.#reserved.get(taskId);
     if (known !== undefined) return this.#view(known, subnet);
     const wanted = task.ports.filter((port) => port.publishMode === PortConfig_PublishMode.HOST);
     const address = nextAddress(subnet, { last: this.#lastOffset, taken: new Set(this.#addresses()) });
-    // Written down before anything is awaited, so that two tasks never get the same.
+    // Noted before anything is waited for, so that two tasks never get the same.
     this.#lastOffset = offsetOf(subnet, address);
-    this.#reserved.set(task.taskId, { address, ports: [] });
+    this.#reserved.set(taskId, { address, ports: [] });
     const held: PortConfig[] = [];
     try {
-      for (const port of wanted) held.push(await this.#takePort(port, task.taskId));
-      this.#reserved.set(task.taskId, { address, ports: held });
+      for (const port of wanted) held.push(await this.#claims.take(port, taskId));
+      this.#reserved.set(taskId, { address, ports: held });
       await this.#save();
     } catch (error) {
-      this.#reserved.delete(task.taskId);
-      for (const port of held) await this.#claims.release(port);
+      this.#reserved.delete(taskId);
+      for (const port of held) await this.#claims.release(port, taskId);
       throw error;
     }
     return this.#view({ address, ports: held }, subnet);
@@ -111,32 +121,45 @@ export class NodeNetwork {
     const name = cableName(taskId);
     await this.#kernel.unplug(name);
     await this.#kernel.plug({ name, pid, address: reserved.address, subnet });
-    await this.#kernel.publish(reserved);
+    this.#attached.add(taskId);
+    await this.#kernel.publish(elementsOf(reserved));
   }
 
   /** Ports, cable and address are free again. Call it when the container has ended; what is not there is no error. */
   async detach(taskId: string, _signal: AbortSignal): Promise<void> {
     const reserved = this.#reserved.get(taskId);
     if (reserved === undefined) return;
-    await this.#kernel.withdraw(reserved);
+    this.#attached.delete(taskId);
+    await this.#kernel.withdraw(reserved.ports.map(portKey));
     await this.#kernel.unplug(cableName(taskId));
-    for (const port of reserved.ports) await this.#claims.release(port);
+    for (const port of reserved.ports) await this.#claims.release(port, taskId);
     this.#reserved.delete(taskId);
     await this.#save();
   }
 
-  /** Gives back what belongs to none of these, and takes cables away that belong to nobody. */
+  /** Gives back what belongs to none of these, takes cables away that belong to nobody, and repairs the rest. */
   async reconcile(live: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    await this.#keepOnly(live, signal);
+    await this.#check();
+  }
+
+  async #keepOnly(live: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     for (const taskId of [...this.#reserved.keys()]) if (!live.has(taskId)) await this.detach(taskId, signal);
     const known = new Set([...this.#reserved.keys()].map(cableName));
-    for (const name of await this.#kernel.cables()) if (!known.has(name)) await this.#kernel.unplug(name);
+    for (const name of await this.#kernel.cables()) {
+      if (known.has(name)) continue;
+      this.#options.logger.warn("a cable on the bridge belongs to no container; it is taken away", { cable: name });
+      await this.#kernel.unplug(name);
+    }
   }
 
   /** `remove` takes bridge, table and our rules in the host's firewall away; without it they serve on. */
   async stop(options: { readonly remove: boolean }, signal: AbortSignal): Promise<void> {
+    const subnet = this.#subnet;
     this.#stopCheck();
-    if (options.remove && this.#subnet !== undefined) {
-      await this.reconcile(new Set(), signal);
+    await this.#checking;
+    if (options.remove && subnet !== undefined) {
+      await this.#keepOnly(new Set(), signal);
       await this.#kernel.remove();
     }
     this.#subnet = undefined;
@@ -144,69 +167,37 @@ export class NodeNetwork {
     await this.#worker.stop();
   }
 
-  async #chooseSubnet(): Promise<string> {
+  /** The configured one; else the one of last time, which containers that run are bound to; else one that nothing overlaps. */
+  async #chooseSubnet(saved: string | undefined, inUse: boolean): Promise<Subnet> {
+    if (this.#options.subnet !== undefined) return parseSubnet(this.#options.subnet);
     const routes = routesOf(await readFile("/proc/thread-self/net/route", "utf8"), this.#bridge);
-    const free = CANDIDATES.find((candidate) => !routes.some((route) => overlap(route, parseSubnet(candidate))));
+    const isFree = (text: string): boolean => !routes.some((route) => overlap(route, parseSubnet(text)));
+    if (saved !== undefined && (inUse || isFree(saved))) return parseSubnet(saved);
+    const free = CANDIDATES.find(isFree);
     if (free === undefined)
       throw new SwarmError(
         "FailedPrecondition",
         "every subnet that could be this node's overlaps a route of the host; choose one",
       );
-    return free;
-  }
-
-  async #takePort(port: PortConfig, taskId: string): Promise<PortConfig> {
-    if (port.publishedPort === 0) return this.#takeFreePort(port);
-    const owner = [...this.#reserved].find(
-      ([id, { ports }]) => id !== taskId && ports.some((each) => portText(each) === portText(port)),
-    );
-    if (owner !== undefined || this.#claims.isHeld(port)) {
-      throw new SwarmError(
-        "FailedPrecondition",
-        `port ${portText(port)} is already in use on this node by ${owner === undefined ? "another task" : `container ${owner[0].slice(0, 12)}`}`,
-      );
-    }
-    await this.#claims.hold(port);
-    return port;
-  }
-
-  async #takeFreePort(port: PortConfig): Promise<PortConfig> {
-    const count = DYNAMIC_PORTS.last - DYNAMIC_PORTS.first + 1;
-    for (let tries = 0; tries < count; tries += 1) {
-      const chosen = { ...port, publishedPort: this.#nextPort };
-      this.#nextPort = this.#nextPort === DYNAMIC_PORTS.last ? DYNAMIC_PORTS.first : this.#nextPort + 1;
-      if (this.#claims.isHeld(chosen)) continue;
-      try {
-        await this.#claims.hold(chosen);
-        return chosen;
-      } catch (error) {
-        if (!isSwarmError(error, "FailedPrecondition")) throw error;
-      }
-    }
-    throw new SwarmError(
-      "ResourceExhausted",
-      `no port from ${DYNAMIC_PORTS.first} to ${DYNAMIC_PORTS.last} is free on this node`,
-    );
+    return parseSubnet(free);
   }
 
   /** After a restart the container is running whoever has the port now: it is told, and the redirection wins. */
-  async #holdAgain(port: PortConfig): Promise<void> {
-    try {
-      await this.#claims.hold(port);
-    } catch (error) {
-      this.#options.logger.warn("a published port is taken by another program, which will hear nothing", {
-        port: portText(port),
-        error: errorText(error),
-      });
-    }
+  async #keep(port: PortConfig, taskId: string): Promise<void> {
+    const reason = await this.#claims.keep(port, taskId);
+    if (reason === undefined) return;
+    this.#options.logger.warn("a published port is taken by another program, which will hear nothing", {
+      port: portText(port),
+      reason,
+    });
   }
 
   #checkLater(): void {
     this.#stopCheck = this.#options.clock.after(CHECK_MS, () => {
-      this.#check()
-        .catch((error: unknown) =>
-          this.#options.logger.warn("the node's network could not be checked", { error: errorText(error) }),
-        )
+      this.#checking = this.#check()
+        .catch((error: unknown) => {
+          this.#options.logger.warn("the node's network could not be checked", { error: errorText(error) });
+        })
         .finally(() => {
           if (this.#subnet !== undefined) this.#checkLater();
         });
@@ -214,14 +205,25 @@ export class NodeNetwork {
   }
 
   async #check(): Promise<void> {
-    const subnet = this.#subnet;
-    if (subnet === undefined) return;
-    if (await this.#kernel.isWhole(subnet)) {
-      await this.#kernel.passFirewall();
-      return;
+    const subnet = this.#started();
+    const changed = await this.#kernel.drift(this.#wanted(subnet));
+    if (changed.length > 0) {
+      this.#options.logger.warn("somebody else changed part of the node's network; it is made again", {
+        what: changed.join(", "),
+      });
+      await this.#kernel.build(() => this.#wanted(subnet));
+    } else if ((await this.#kernel.firewall.pass()) > 0) {
+      this.#options.logger.info("the host's firewall is told to let containers pass");
     }
-    this.#options.logger.warn("part of the node's network was taken away by somebody; it is made again");
-    await this.#kernel.build(subnet, this.#reserved.values());
+  }
+
+  #wanted(subnet: Subnet): WantedNetwork {
+    const attached = [...this.#attached];
+    const elements = attached.flatMap((taskId) => {
+      const reserved = this.#reserved.get(taskId);
+      return reserved === undefined ? [] : elementsOf(reserved);
+    });
+    return { subnet, elements, cables: new Set(attached.map(cableName)) };
   }
 
   #started(): Subnet {
@@ -245,6 +247,10 @@ export class NodeNetwork {
       reserved: this.#reserved,
     });
   }
+}
+
+function elementsOf({ address, ports }: Reserved): ReturnType<typeof portElement>[] {
+  return ports.map((port) => portElement(port, address));
 }
 
 /** The host's end of a container's cable; interface names have at most 15 letters. */

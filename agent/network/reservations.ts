@@ -3,7 +3,7 @@
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errorText } from "../../proto/base/errors.ts";
+import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import type { Logger } from "../../proto/base/log.ts";
 import { PortConfig } from "../../proto/gen/specs.ts";
 
@@ -31,7 +31,7 @@ export class ReservationFile {
     this.#logger = options.logger;
   }
 
-  /** Empty where there is no file. A damaged one is told and taken for empty: it can be made again from what runs. */
+  /** Empty where there is no file. A damaged one is told and taken for empty: what runs is then cut off, and no address is given out twice. */
   async read(): Promise<SavedNetwork> {
     const empty: SavedNetwork = { subnet: undefined, lastOffset: 0, reserved: new Map() };
     try {
@@ -66,10 +66,17 @@ export class ReservationFile {
     const state = this.#next;
     this.#next = undefined;
     if (state === undefined) return;
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     const path = join(this.#dir, FILE);
     const saved = { subnet: state.subnet, lastOffset: state.lastOffset, reserved: Object.fromEntries(state.reserved) };
-    await writeFile(`${path}.tmp`, JSON.stringify(saved));
-    await rename(`${path}.tmp`, path);
+    try {
+      await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+      await writeFile(`${path}.tmp`, JSON.stringify(saved));
+      await rename(`${path}.tmp`, path);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code === "ENOSPC" ? "ResourceExhausted" : "Internal";
+      throw new SwarmError(code, `the addresses of containers cannot be written down: ${errorText(error)}`, {
+        cause: error,
+      });
+    }
   }
 }
