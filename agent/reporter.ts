@@ -1,13 +1,16 @@
 // Statuses on their way to a manager: the newest of each task, in batches, kept until a manager took it. While no manager is
-// there they wait; the bound is the number of tasks on the node. It does not know what a session is: it is handed `send`.
+// there they wait; the bound is the number of tasks on the node. A step on the way up is told only when nothing weightier comes
+// within a window: most tasks run sooner than that, and then it is one batch, at once, and one commit of the managers.
+// It does not know what a session is: it is handed `send`.
 
 import { AssertionError } from "../proto/base/assert.ts";
 import type { Clock } from "../proto/base/clock.ts";
 import { Notice } from "../proto/base/notice.ts";
 import { TaskStatusUpdate } from "../proto/gen/dispatcher.ts";
 import type { TaskStatus } from "../proto/gen/objects.ts";
+import { TaskState } from "../proto/model/task-state.ts";
 
-/** After a batch, the next one gathers this long. */
+/** After a batch, the next one gathers this long; so long a step on the way up waits for what follows. */
 const WINDOW_MS = 100;
 const BATCH_ITEMS_MAX = 10_000;
 /** A message of 4 MiB is refused by the other end. */
@@ -22,6 +25,8 @@ export class Reporter {
   readonly #statuses = new Map<string, TaskStatus>();
   /** Ids of those that no manager took. Invariant: each is in #statuses. */
   readonly #pending = new Set<string>();
+  /** Something pending has waited long enough, or must not wait. */
+  #due = false;
 
   constructor(options: { readonly clock: Clock }) {
     this.#clock = options.clock;
@@ -35,6 +40,7 @@ export class Reporter {
   report(taskId: string, status: TaskStatus): void {
     this.#statuses.set(taskId, status);
     this.#pending.add(taskId);
+    this.#due ||= status.state >= TaskState.RUNNING || status.error !== "";
     this.#wake.raise();
   }
 
@@ -47,6 +53,7 @@ export class Reporter {
   /** A manager was met anew: it is told of every task, whatever an earlier one took. */
   repeatAll(): void {
     for (const id of this.#statuses.keys()) this.#pending.add(id);
+    this.#due = true;
     this.#wake.raise();
   }
 
@@ -54,11 +61,24 @@ export class Reporter {
   async run(send: Send, signal: AbortSignal): Promise<void> {
     for (;;) {
       while (this.#pending.size === 0) await this.#wake.wait(signal);
+      await this.#untilDue(signal);
       const startedMs = this.#clock.monotonicMs();
       await this.#sendBatch(send, signal);
       if (this.#pending.size >= BATCH_ITEMS_MAX) continue;
       const restMs = WINDOW_MS - (this.#clock.monotonicMs() - startedMs);
       if (restMs > 0) await this.#clock.sleep(restMs, signal);
+    }
+  }
+
+  async #untilDue(signal: AbortSignal): Promise<void> {
+    const cancel = this.#clock.after(WINDOW_MS, () => {
+      this.#due = true;
+      this.#wake.raise();
+    });
+    try {
+      while (!this.#due) await this.#wake.wait(signal);
+    } finally {
+      cancel();
     }
   }
 
@@ -75,6 +95,7 @@ export class Reporter {
 
   #take(): TaskStatusUpdate[] {
     const batch: TaskStatusUpdate[] = [];
+    this.#due = false;
     let bytes = 0;
     for (const taskId of this.#pending) {
       const update = { taskId, status: this.#statuses.get(taskId) };

@@ -1,4 +1,4 @@
-// Statuses on their way: newest per task, the first at once, then windows, nothing lost.
+// Statuses on their way: newest per task, what matters at once, then windows, nothing lost.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,6 +10,7 @@ import { TaskState } from "../../../proto/model/task-state.ts";
 import { ManualClock, settled } from "../../support/manual-clock.ts";
 
 const running = TaskStatus.create({ state: TaskState.RUNNING });
+const failed = TaskStatus.create({ state: TaskState.FAILED });
 const ready = TaskStatus.create({ state: TaskState.READY });
 
 function begin(
@@ -38,28 +39,57 @@ function begin(
   };
 }
 
-test("the first status goes at once and the next ones gather for a window", async () => {
+test("a task that runs is told at once and the next statuses gather for a window", async () => {
   const clock = new ManualClock();
   const reporter = new Reporter({ clock });
   const run = begin(reporter);
-  reporter.report("a", ready);
+  reporter.report("a", running);
   await settled();
   assert.equal(run.batches.length, 1);
-  reporter.report("a", running);
-  reporter.report("b", ready);
+  reporter.report("a", failed);
+  reporter.report("b", running);
   await clock.advance(99);
   assert.equal(run.batches.length, 1);
   await clock.advance(1);
   assert.deepEqual(run.batches[1], [
-    { taskId: "a", status: running },
-    { taskId: "b", status: ready },
+    { taskId: "a", status: failed },
+    { taskId: "b", status: running },
   ]);
   await clock.advance(1_000);
-  reporter.report("c", ready);
+  reporter.report("c", running);
   await settled();
   assert.equal(run.batches.length, 3);
   await run.stop();
   assert.equal(clock.pending, 0);
+});
+
+test("a step on the way up waits a window for what follows, and goes with it or alone", async () => {
+  const clock = new ManualClock();
+  const reporter = new Reporter({ clock });
+  const run = begin(reporter);
+  reporter.report("a", ready);
+  await clock.advance(30);
+  reporter.report("a", running);
+  await settled();
+  assert.deepEqual(run.batches, [[{ taskId: "a", status: running }]]);
+  await clock.advance(1_000);
+  reporter.report("b", ready);
+  await clock.advance(99);
+  assert.equal(run.batches.length, 1);
+  await clock.advance(1);
+  assert.deepEqual(run.batches[1], [{ taskId: "b", status: ready }]);
+  await run.stop();
+  assert.equal(clock.pending, 0);
+});
+
+test("a step that fails and is tried again is told at once", async () => {
+  const reporter = new Reporter({ clock: new ManualClock() });
+  const run = begin(reporter);
+  const retried = TaskStatus.create({ state: TaskState.PREPARING, error: "no such image" });
+  reporter.report("a", retried);
+  await settled();
+  assert.deepEqual(run.batches, [[{ taskId: "a", status: retried }]]);
+  await run.stop();
 });
 
 test("only the newest status of a task is kept while no manager is there", async () => {
@@ -77,6 +107,7 @@ test("a batch that fails is sent again by the next session, unless a newer statu
   const reporter = new Reporter({ clock });
   for (const id of ["a", "b", "c"]) reporter.report(id, ready);
   const first = begin(reporter, new SwarmError("Unavailable", "gone"));
+  await clock.advance(100);
   assert.ok((await first.over) instanceof SwarmError);
   reporter.report("a", running);
   reporter.forget("c");
