@@ -72,7 +72,7 @@ export class NetworkWorker {
     worker.on("message", (answer: NetworkAnswer) => {
       const waiting = this.#waiting.get(answer.id);
       this.#waiting.delete(answer.id);
-      if (this.#waiting.size === 0) worker.unref();
+      if (this.#waiting.size === 0 && this.#worker === worker) worker.unref();
       if (answer.kind === "done") waiting?.resolve(answer.results.map((messages) => messages.map(buffered)));
       else waiting?.reject(new SwarmError(answer.code, answer.message, { details: answer.details }));
     });
@@ -81,9 +81,9 @@ export class NetworkWorker {
     return worker;
   }
 
-  /** One that was stopped, or that another has taken the place of, fails nobody. */
+  /** One that another has taken the place of fails nobody. */
   #fail(worker: Worker, error: unknown): void {
-    if (this.#worker !== worker) return;
+    if (this.#worker !== undefined && this.#worker !== worker) return;
     this.#worker = undefined;
     for (const waiting of this.#waiting.values())
       waiting.reject(new SwarmError("Internal", "the network Worker has failed", { cause: error }));
