@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { Agent, type NodeIdentity, renewingIssuer } from "../../agent/index.ts";
-import { type ClusterControl, Manager } from "../../manager/index.ts";
+import type { ClusterControl, Manager } from "../../manager/index.ts";
 import { Group } from "../../proto/base/group.ts";
 import { DispatcherService } from "../../proto/gen/dispatcher.ts";
 import { createClient } from "../../proto/rpc/call.ts";

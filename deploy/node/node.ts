@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { NodeIdentity, createImageDoor, joinCluster } from "../../agent/index.ts";
-import { type ClusterControl, Manager } from "../../manager/index.ts";
+import type { ClusterControl, Manager } from "../../manager/index.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import {
   InfoResponse,
@@ -208,8 +208,10 @@ export class SwarmNode {
     return (await control.listNodes({ filters: [] }, context)).nodes;
   }
 
-  #openManager(signal: AbortSignal): Promise<Manager> {
+  /** The code of a manager is loaded where there is one: workers keep their memory for containers. */
+  async #openManager(signal: AbortSignal): Promise<Manager> {
     const { clock, logger, options, random } = this.#options;
+    const { Manager } = await import("../../manager/index.ts");
     return Manager.open({ stateDir: options.stateDir, clock, random, logger: logger.child("manager") }, signal);
   }
 
