@@ -66,11 +66,11 @@ export class BenchLab {
 
   /** Milliseconds from the start of `service create -d` until the manager's watch stream shows the last replica running. */
   async timeService(
-    wanted: { readonly name: string; readonly replicas: number },
+    wanted: { readonly name: string; readonly replicas: number; readonly flags?: readonly string[] },
     signal: AbortSignal,
   ): Promise<number> {
-    const { name, replicas } = wanted;
-    const words = ["service", "create", "-d", "--name", name, "--replicas", `${replicas}`, "tsswarm/demo:1"];
+    const { name, replicas, flags = [] } = wanted;
+    const words = ["service", "create", "-d", "--name", name, "--replicas", `${replicas}`, ...flags, "tsswarm/demo:1"];
     const view = new ClusterView();
     let startedMs = 0;
     let command: Promise<void> | undefined;
