@@ -1,0 +1,116 @@
+// One member in a scenario: the core, its storage, its applied states as snapshots, and its storage threads' work.
+// The replicated state is an appender: every entry's bytes are added to the former state.
+
+import {
+  type ConfChange,
+  type Entry,
+  type HardState,
+  type LogReader,
+  MemoryStorage,
+  type Message,
+  type RaftConfig,
+  RawNode,
+  type SnapshotRef,
+  decodeConfChange,
+} from "../../../manager/raft/index.ts";
+
+export interface NodeSetup {
+  readonly id: number;
+  /** Where the member starts; index 0 for one that knows nothing. */
+  readonly start: SnapshotRef;
+  readonly config: Omit<RaftConfig, "id" | "storage">;
+}
+
+export class ScenarioNode {
+  readonly id: number;
+  readonly config: RaftConfig;
+  readonly storage: MemoryStorage = new MemoryStorage();
+  readonly appendWork: Message[] = [];
+  readonly applyWork: Message[] = [];
+  /** Every applied state; the last one is what a snapshot gives away. */
+  readonly #history: SnapshotRef[];
+  raw: RawNode;
+
+  constructor(setup: NodeSetup) {
+    this.id = setup.id;
+    this.#history = [setup.start];
+    if (setup.start.index > 0) this.storage.applySnapshot(setup.start);
+    this.config = { ...setup.config, id: setup.id, storage: this.#reader() };
+    this.raw = new RawNode(this.config);
+  }
+
+  get isAsync(): boolean {
+    return this.config.asyncStorageWrites ?? false;
+  }
+
+  /** The newest applied state. */
+  latest(): SnapshotRef {
+    const last = this.#history.at(-1);
+    if (last === undefined) throw new Error("a node has a first state");
+    return last;
+  }
+
+  /** Starts the core anew from what is stored; what was in memory is lost. */
+  restart(): void {
+    this.appendWork.length = 0;
+    this.applyWork.length = 0;
+    const stored = this.storage.snapshot(this.id);
+    if (stored !== "unavailable") {
+      while (this.#history.length > 1 && this.latest().index > stored.index) this.#history.pop();
+    } else {
+      this.#history.length = 1;
+    }
+    this.raw = new RawNode({ ...this.config, applied: 0 });
+  }
+
+  /** Drops the log up to and with the index, after keeping the state at that index as this node's snapshot. */
+  compact(index: number): void {
+    const state = this.#history.findLast((snapshot) => snapshot.index <= index);
+    if (state !== undefined && state.index === index) this.storage.setSnapshot(state);
+    this.storage.compact(index);
+  }
+
+  store(writes: {
+    readonly hard: HardState | null;
+    readonly entries: readonly Entry[];
+    readonly snapshot: SnapshotRef | null;
+  }): void {
+    if (writes.hard !== null) this.storage.setHardState(writes.hard);
+    if (writes.snapshot !== null) {
+      if (writes.entries.length > 0) throw new Error("can't apply snapshot and entries at the same time");
+      this.storage.applySnapshot(writes.snapshot);
+      this.#history.push(writes.snapshot);
+      return;
+    }
+    this.storage.append(writes.entries);
+  }
+
+  apply(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const before = this.latest();
+      let { conf } = before;
+      let update = entry.data;
+      if (entry.type !== 0) {
+        const change: ConfChange | null = decodeConfChange(entry.type, entry.data);
+        if (change === null) throw new Error(`entry ${entry.index} holds no membership change`);
+        conf = this.raw.applyConfChange(change);
+        update = change.context;
+      }
+      const data = new Uint8Array([...before.data, ...update]);
+      this.#history.push({ index: entry.index, term: entry.term, conf, data });
+    }
+  }
+
+  /** The storage, except that a snapshot is always the newest applied state. */
+  #reader(): LogReader {
+    const storage = this.storage;
+    return {
+      initialState: () => storage.initialState(),
+      firstIndex: () => storage.firstIndex(),
+      lastIndex: () => storage.lastIndex(),
+      term: (index) => storage.term(index),
+      entries: (lo, hi, maxBytes) => storage.entries(lo, hi, maxBytes),
+      snapshot: () => (this.latest().index === 0 ? "unavailable" : this.latest()),
+    };
+  }
+}
