@@ -22,7 +22,13 @@ const PARTS: readonly Part[] = [
   { name: "types", command: ["tsc", "-b"] },
   { name: "lint", command: ["eslint", "--cache", "--cache-location", "node_modules/.cache/eslint", "."] },
   { name: "format", command: ["prettier", "--check", "--log-level", "warn", "."] },
-  { name: "unit", command: tests(["test/tidy.test.ts", "test/unit/**/*.test.ts"], ["--test-isolation=none"]) },
+  {
+    name: "unit",
+    command: tests(
+      ["test/tidy.test.ts", "test/unit/**/*.test.ts", "test/raft/**/*.test.ts"],
+      ["--test-isolation=none"],
+    ),
+  },
   {
     name: "container",
     command: tests(["test/container/**/*.test.ts"], ["--test-concurrency=1", "--test-timeout=300000"]),
