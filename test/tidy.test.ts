@@ -28,7 +28,7 @@ const RANDOM = {
   because: "randomness is handed in (proto/base/random.ts), so that a seed replays a run",
 };
 const WAITING = {
-  code: /\basync\s*(?:\(|function|\*|[#\w$]+\s*(?:\(|=>))|\bawait\b|\bPromise\b/,
+  code: /\basync(?:\s*[(*]|\s+[#\w$]+)|\bawait\b|\bPromise\b/,
   because: "this layer decides and never waits",
 };
 const PURE = [CLOCK, RANDOM, WAITING];
