@@ -1,5 +1,5 @@
 // The commands of scenarios: reads their arguments, acts on the scenario, returns what they print.
-// The conformance data uses the first group; restart, read-index and propose-batch are this project's own.
+// The conformance data uses the first group; restart, read-index and those around them are this project's own.
 
 import type { ConfChange, ConfState } from "../../../manager/raft/index.ts";
 import type { Command } from "./datadriven.ts";
@@ -57,17 +57,21 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   "transfer-leadership": (s, c) => s.node(Number(value(c, "from"))).raw.transferLeader(Number(value(c, "to"))),
   "forget-leader": (s, c) => firstNode(s, c).raw.forgetLeader(),
   "send-snapshot": sendSnapshot,
-  propose: (s, c) => refusal(firstNode(s, c).raw.propose([utf8.encode(unquote(c.args[1]?.key ?? ""))])),
+  propose: (s, c) => refusal(firstNode(s, c).raw.propose([utf8.encode(c.args[1]?.key ?? "")])),
   "propose-conf-change": proposeConfChange,
   "report-unreachable": (s, c) => firstNode(s, c).raw.reportUnreachable(Number(c.args[1]?.key)),
   "report-snapshot": (s, c) => firstNode(s, c).raw.reportSnapshot(Number(c.args[1]?.key), value(c, "ok") !== "false"),
   "propose-batch": (s, c) => refusal(firstNode(s, c).raw.propose(c.input.split("\n").map((line) => utf8.encode(line)))),
+  wipe: (s, c) => firstNode(s, c).wipe(),
   restart: (s, c) => firstNode(s, c).restart(),
   "read-index": (s, c) => s.report(firstNode(s, c).raw.readIndex(utf8.encode(c.args[1]?.key ?? ""))),
   "duplicate-msgs": (s, c) => {
     const to = Number(c.args[0]?.key);
     s.messages = s.messages.flatMap((m) => (m.to === to ? [m, m] : [m]));
   },
+  "pin-snapshot": (s, c) => firstNode(s, c).pinSnapshot(true),
+  "unpin-snapshot": (s, c) => firstNode(s, c).pinSnapshot(false),
+  "report-states": (s, c) => s.output.write(`${firstNode(s, c).stateText()}\n`),
   "reverse-msgs": (s, c) => {
     const to = Number(c.args[0]?.key);
     const mine = s.messages.filter((m) => m.to === to).reverse();
@@ -77,10 +81,6 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 
 function value(command: Command, key: string): string | undefined {
   return command.args.find((arg) => arg.key === key)?.values[0];
-}
-
-function unquote(text: string): string {
-  return text.startsWith('"') && text.endsWith('"') && text.length > 1 ? text.slice(1, -1) : text;
 }
 
 function firstNode(scenario: Scenario, command: Command): ScenarioNode {

@@ -2,7 +2,7 @@
 // the exact expected output up to a blank line; "----" twice brackets output that itself holds blank lines.
 // Lines that begin with # between cases are comments. Knows nothing of Raft.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 export interface CommandArg {
   readonly key: string;
@@ -17,6 +17,8 @@ export interface Command {
   readonly expected: string;
   /** 1-based line of the command. */
   readonly line: number;
+  /** How many lines of the file come before what follows the case. */
+  readonly end: number;
 }
 
 /** Reads every case of a file. Throws with file and line where it breaks the form. */
@@ -52,6 +54,7 @@ export function parseCommands(text: string, file: string): readonly Command[] {
       input: input.join("\n"),
       expected: expected.map((line) => `${line}\n`).join(""),
       line: start + 1,
+      end: at,
     });
   }
   return commands;
@@ -72,6 +75,23 @@ function parseArg(text: string): CommandArg {
   if (!value.startsWith("(")) return { key, values: [value] };
   const inner = value.slice(1, -1).trim();
   return { key, values: inner === "" ? [] : inner.split(/\s*,\s*|\s+/) };
+}
+
+/** Runs every case of a file and writes it anew with what came out; comments stay. The result wants reading. */
+export function rewrite(file: string, run: (command: Command) => string): void {
+  const lines = readFileSync(file, "utf8").split("\n");
+  const written: string[] = [];
+  let from = 0;
+  for (const command of readCommands(file)) {
+    const inputLines = command.input === "" ? 0 : command.input.split("\n").length;
+    written.push(...lines.slice(from, command.line + inputLines), "----");
+    const output = run(command).trimEnd();
+    const hasBlank = output.split("\n").includes("");
+    written.push(...(hasBlank ? ["----", output, "----", "----"] : [output]));
+    from = command.end;
+  }
+  written.push(...lines.slice(from));
+  writeFileSync(file, written.join("\n"));
 }
 
 /** Runs every case of a file in order and reports the first whose output differs, with both texts. */

@@ -24,11 +24,12 @@ export interface NodeSetup {
 export class ScenarioNode {
   readonly id: number;
   readonly config: RaftConfig;
-  readonly storage: MemoryStorage = new MemoryStorage();
+  storage: MemoryStorage = new MemoryStorage();
   readonly appendWork: Message[] = [];
   readonly applyWork: Message[] = [];
   /** Every applied state; the last one is what a snapshot gives away. */
   readonly #history: SnapshotRef[];
+  #pinned: SnapshotRef | null = null;
   raw: RawNode;
 
   constructor(setup: NodeSetup) {
@@ -50,6 +51,16 @@ export class ScenarioNode {
     return last;
   }
 
+  /** Pinned, the node goes on giving away its present state as snapshot, as one that cuts snapshots now and then does. */
+  pinSnapshot(isPinned: boolean): void {
+    this.#pinned = isPinned ? this.latest() : null;
+  }
+
+  /** The replicated state: all that was applied. */
+  stateText(): string {
+    return new TextDecoder().decode(this.latest().data);
+  }
+
   /** Starts the core anew from what is stored; what was in memory is lost. */
   restart(): void {
     this.appendWork.length = 0;
@@ -61,6 +72,16 @@ export class ScenarioNode {
       this.#history.length = 1;
     }
     this.raw = new RawNode({ ...this.config, applied: 0 });
+  }
+
+  /** Loses every entry, as a disk may that lied about its writes, and starts anew with term and vote alone. */
+  wipe(): void {
+    const { term, vote } = this.storage.initialState().hard;
+    const first = this.#history[0];
+    this.storage = new MemoryStorage();
+    if (first !== undefined && first.index > 0) this.storage.applySnapshot(first);
+    this.storage.setHardState({ term, vote, commit: first?.index ?? 0 });
+    this.restart();
   }
 
   /** Drops the log up to and with the index, after keeping the state at that index as this node's snapshot. */
@@ -103,14 +124,16 @@ export class ScenarioNode {
 
   /** The storage, except that a snapshot is always the newest applied state. */
   #reader(): LogReader {
-    const storage = this.storage;
     return {
-      initialState: () => storage.initialState(),
-      firstIndex: () => storage.firstIndex(),
-      lastIndex: () => storage.lastIndex(),
-      term: (index) => storage.term(index),
-      entries: (lo, hi, maxBytes) => storage.entries(lo, hi, maxBytes),
-      snapshot: () => (this.latest().index === 0 ? "unavailable" : this.latest()),
+      initialState: () => this.storage.initialState(),
+      firstIndex: () => this.storage.firstIndex(),
+      lastIndex: () => this.storage.lastIndex(),
+      term: (index) => this.storage.term(index),
+      entries: (lo, hi, maxBytes) => this.storage.entries(lo, hi, maxBytes),
+      snapshot: () => {
+        const snapshot = this.#pinned ?? this.latest();
+        return snapshot.index === 0 ? "unavailable" : snapshot;
+      },
     };
   }
 }

@@ -169,7 +169,7 @@ export function changeValueWords(change: ConfChange, form: "single" | "batch"): 
 export function entryWords(entry: Entry): string {
   let data: string;
   if (entry.type === 0) {
-    data = ` "${utf8.decode(entry.data)}"`;
+    data = ` ${JSON.stringify(utf8.decode(entry.data))}`;
   } else {
     const change = decodeConfChange(entry.type, entry.data);
     const changes = change === null ? "unreadable" : changesWords(change.changes);
