@@ -8,16 +8,17 @@ import { build } from "esbuild";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const MADE = join(ROOT, "dist.new");
 const DIST = join(ROOT, "dist");
+const OLD = join(ROOT, "dist.old");
 
 /** Packages that use require() inside find it here; ES modules have none of their own. */
 const REQUIRE =
   'import { createRequire as tsswarmRequire } from "node:module"; const require = tsswarmRequire(import.meta.url);';
 
-rmSync(MADE, { recursive: true, force: true });
+for (const left of [MADE, OLD]) rmSync(left, { recursive: true, force: true });
 await build({
   absWorkingDir: ROOT,
   entryPoints: {
-    tsswarm: "deploy/cli/main.ts",
+    tsswarm: "deploy/cli/start.ts",
     tsswarmd: "deploy/node/main.ts",
     "layer-worker": "native/layer-worker.ts",
     "network-worker": "native/network-worker.ts",
@@ -42,5 +43,7 @@ for (const name of ["koffi", "@koromix/koffi-linux-x64", "@koromix/koffi-linux-a
 }
 cpSync(join(ROOT, "native/build/tsswarm-shim"), join(MADE, "build/tsswarm-shim"));
 cpSync(join(ROOT, "native/build/httpd"), join(MADE, "httpd"));
-rmSync(DIST, { recursive: true, force: true });
+// The old one stands aside first: a command that starts meanwhile finds a whole bundle but for an instant.
+if (existsSync(DIST)) renameSync(DIST, OLD);
 renameSync(MADE, DIST);
+rmSync(OLD, { recursive: true, force: true, maxRetries: 3 });
