@@ -11,6 +11,7 @@ import { type ContainerRuntime, defaultSeccomp, openCgroups, openContainerRuntim
 import type { RuntimeSpec } from "../../native/index.ts";
 import { systemClock } from "../../proto/base/clock.ts";
 import { MASKED, type TestBed, makeTestBed, newId, tinySpec } from "../container/support/tiny-root.ts";
+import { median, ratioOf, rounded } from "./support/figures.ts";
 import type { Bench } from "./main.ts";
 
 const RUNS = 31;
@@ -33,12 +34,12 @@ export const bench: Bench = async (signal) => {
     const row = {
       what: "container start",
       unit: "ms",
-      ours: median(ours),
-      peer: median(theirs),
+      ours: rounded(median(ours)),
+      peer: rounded(median(theirs)),
       peer_name: "crun",
       runs: RUNS,
     };
-    return [{ ...row, ratio: Math.round((row.ours / row.peer) * 100) / 100 }];
+    return [{ ...row, ratio: ratioOf(row) }];
   } finally {
     await peer.close();
     await openCgroups().removeTree(bed.cgroupParent, signal);
@@ -121,9 +122,4 @@ function closed(shell: ChildProcessWithoutNullStreams): Promise<void> {
     shell.stdin.end();
     if (shell.exitCode !== null) resolve();
   });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((left, right) => left - right);
-  return Math.round((sorted[Math.floor(sorted.length / 2)] ?? 0) * 100) / 100;
 }

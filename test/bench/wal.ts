@@ -10,6 +10,7 @@ import { StoreChange_Action, StoreChanges } from "../../proto/gen/control.ts";
 import { Task } from "../../proto/gen/objects.ts";
 import { nodeDisk } from "../../manager/replication/node-disk.ts";
 import { SingleLog } from "../../manager/replication/single-log.ts";
+import { ratioOf } from "./support/figures.ts";
 import type { BenchRow } from "./main.ts";
 
 const RUN_MS = 2_000;
@@ -33,7 +34,7 @@ export async function bench(signal: AbortSignal): Promise<readonly BenchRow[]> {
         ours,
         peer,
         peer_name: "write and fdatasync",
-        ratio: ours / peer,
+        ratio: ratioOf({ ours, peer }),
         runs: 1,
       });
     }
