@@ -14,7 +14,7 @@ import { step } from "./core/step.ts";
 import { storageAppend, storageAppendResp, storageApply, storageApplyResp } from "./core/storage-messages.ts";
 import { tick } from "./core/tick.ts";
 import { ENTRY_NORMAL, type Entry } from "./entry.ts";
-import { NONE, type RaftId, isStorageThread } from "./ids.ts";
+import { type Index, NONE, type RaftId, isStorageThread } from "./ids.ts";
 import { type HardState, sameHardState } from "./log-reader.ts";
 import { type Message, isLocalMessage, isResponse, message } from "./message.ts";
 import type { Ready, SoftState, StepError } from "./ready.ts";
@@ -37,16 +37,15 @@ export class RawNode {
     this.#raft = raft;
     this.#async = resolved.asyncStorageWrites;
     const { hard, conf } = resolved.storage.initialState();
-    restoreMembership(raft, conf);
-    if (hard.term !== 0 || hard.vote !== NONE || hard.commit !== 0) {
-      invariant(
-        hard.commit >= raft.log.committed && hard.commit <= raft.log.lastIndex(),
-        `stored commit ${hard.commit} is outside [${raft.log.committed}, ${raft.log.lastIndex()}]`,
-      );
-      raft.log.commitTo(hard.commit);
-      raft.term = hard.term;
-      raft.vote = hard.vote;
-    }
+    restoreMembership(raft, { conf, index: resolved.applied });
+    invariant(
+      hard.commit <= raft.log.lastIndex(),
+      `stored commit ${hard.commit} is beyond the last entry ${raft.log.lastIndex()}: the log lost its end`,
+    );
+    // It may lie before the first entry: a snapshot can be stored before the commit that allowed it.
+    raft.log.commitTo(hard.commit);
+    raft.term = hard.term;
+    raft.vote = hard.vote;
     if (resolved.applied > 0) raft.log.appliedTo(resolved.applied, 0);
     becomeFollower(raft, { term: raft.term, leader: NONE });
     raft.trace({
@@ -101,11 +100,13 @@ export class RawNode {
   }
 
   /**
-   * Applies a committed change, as read by decodeConfChange. Called exactly once for each, in order, before the
-   * entries that hold it are reported as applied. Returns the membership to store with the next snapshot.
+   * Applies a committed change, as read by decodeConfChange from the entry of the index. Called once for each, in
+   * order, before the entries that hold it are reported as applied. Returns the membership at that index, to be stored
+   * with the next snapshot; null where a received snapshot has overtaken the entry, whose application is then to be
+   * skipped.
    */
-  applyConfChange(change: ConfChange): ConfState {
-    return applyConfChange(this.#raft, change);
+  applyConfChange(change: ConfChange, index: Index): ConfState | null {
+    return applyConfChange(this.#raft, change, index);
   }
 
   /** Asks for an index from which reads are linearizable; the answer is a ReadState with the same context. */
@@ -128,7 +129,10 @@ export class RawNode {
     step(this.#raft, message({ type: "unreachable", from: id }));
   }
 
-  /** A snapshot was delivered to the peer, or was not. Without a report nothing more is sent to it. */
+  /**
+   * A snapshot was stored by the peer, or it was lost on the way or with the peer's memory. Until a report or the
+   * peer's own acknowledgement nothing but heartbeats is sent to it, so a failure must be reported.
+   */
   reportSnapshot(id: RaftId, ok: boolean): void {
     step(this.#raft, message({ type: "snapStatus", from: id, reject: !ok }));
   }

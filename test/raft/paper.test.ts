@@ -128,6 +128,16 @@ test("5.2: the own vote counts only once it is durable", () => {
   assert.equal(node.role, "leader");
 });
 
+test("5.2: nobody leads by others' votes alone: the own term must be durable first", () => {
+  const node = new LoneNode({ ...THREE, config: { asyncStorageWrites: true } });
+  node.raw.campaign();
+  const { messages } = node.raw.ready();
+  for (const from of [2, 3]) node.receive({ type: "voteResp", from, term: 2 });
+  assert.equal(node.role, "candidate");
+  for (const response of messages.at(-1)?.responses ?? []) node.raw.step(response);
+  assert.equal(node.role, "leader");
+});
+
 test("5.2: a candidate that hears a leader of its term follows it", () => {
   for (const type of ["app", "heartbeat"] as const) {
     const node = new LoneNode(THREE);

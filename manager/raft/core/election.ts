@@ -147,7 +147,9 @@ export function countVote(raft: Raft, m: Message): void {
     becomeFollower(raft, { term, leader: NONE });
   } else if (result === "won" && type === "preVote") {
     startCampaign(raft, "election");
-  } else if (result === "won") {
+  } else if (result === "won" && raft.tracker.votes.get(raft.id) === true) {
+    // The others' votes do not suffice. A leader whose own term is not durable could crash, win the same term again by
+    // their repeated votes, and put other entries where it had sent some: its own vote proves the term stored.
     becomeLeader(raft);
     broadcastAppend(raft);
   }

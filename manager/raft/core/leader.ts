@@ -106,6 +106,10 @@ function handleAcknowledgement(raft: Raft, m: Message, progress: Progress): Step
     raft.trace({ kind: "snapshotCaughtUp", peer: m.from, progress: viewProgress(progress) });
     progress.becomeProbe();
     progress.becomeReplicate();
+  } else if (progress.match >= progress.pendingSnapshot) {
+    // The snapshot arrived, but the log has been compacted beyond it meanwhile: the next one is due.
+    progress.becomeProbe();
+    raft.trace({ kind: "snapshotReported", peer: m.from, progress: viewProgress(progress) });
   }
   if (maybeCommit(raft)) {
     releasePostponedReads(raft);

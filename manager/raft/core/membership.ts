@@ -13,20 +13,28 @@ import { broadcastAppend, maybeCommit, maybeSendAppend } from "./replicate.ts";
 import { becomeFollower } from "./roles.ts";
 import { type Raft, newTracker } from "./state.ts";
 
-/** Applies a committed change. Asserts that it fits the membership: the leader checked it when it was proposed. */
-export function applyConfChange(raft: Raft, change: ConfChange): ConfState {
+/**
+ * Applies a committed change; null where the membership is that of a later index already. Asserts that the change fits
+ * the membership: the leader checked it when it was proposed.
+ */
+export function applyConfChange(raft: Raft, change: ConfChange, index: Index): ConfState | null {
+  // A snapshot's membership holds from the moment it is received, while older entries may still be under way to the
+  // application.
+  if (index <= raft.confIndex) return null;
   const next = changeMembership(raft, change);
   invariant(
     next.kind === "ok",
     next.kind === "ok" ? "" : `a committed membership change does not apply: ${next.reason}`,
   );
+  raft.confIndex = index;
   return switchTo(raft, next.membership);
 }
 
-/** Takes the membership as stored, at the start. */
-export function restoreMembership(raft: Raft, conf: ConfState): void {
+/** Takes a membership as it is stored: at the start, and with a snapshot. */
+export function restoreMembership(raft: Raft, stored: { readonly conf: ConfState; readonly index: Index }): void {
   raft.tracker = newTracker(raft.config);
-  switchTo(raft, membershipOf(raft, conf));
+  raft.confIndex = stored.index;
+  switchTo(raft, membershipOf(raft, stored.conf));
 }
 
 function switchTo(
@@ -99,7 +107,7 @@ export function restoreSnapshot(raft: Raft, snapshot: SnapshotRef): boolean {
     return false;
   }
   raft.log.restore(snapshot);
-  restoreMembership(raft, snapshot.conf);
+  restoreMembership(raft, snapshot);
   const last = raft.log.lastId();
   raft.trace({ kind: "snapshotRestored", snapshot: id, commit: raft.log.committed, last });
   return true;

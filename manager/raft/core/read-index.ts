@@ -72,6 +72,7 @@ function answer(raft: Raft, read: ReadAnswer): void {
 function refuse(raft: Raft, request: ReadRequest, reason: ReadRefusal): StepError | null {
   raft.trace({ kind: "readRefused", term: raft.term, reason });
   if (request.from === raft.id) return { kind: "read-refused", reason };
-  raft.send({ type: "readIndexResp", to: request.from, context: request.context, reject: true });
+  // Before its first term a node has nothing to say.
+  if (raft.term > 0) raft.send({ type: "readIndexResp", to: request.from, context: request.context, reject: true });
   return null;
 }

@@ -42,6 +42,8 @@ export class Raft {
    * that is applied. A new leader assumes its whole log.
    */
   pendingConfIndex: Index = 0;
+  /** The index up to which the membership is that of the log: of its last change, or of the snapshot that brought it. */
+  confIndex: Index = 0;
   uncommittedBytes = 0;
 
   /** Ticks since the last word of the leader, or since the last check of the quorum on the leader itself. */

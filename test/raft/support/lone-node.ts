@@ -87,7 +87,7 @@ export class LoneNode {
     for (const entry of ready.committedEntries) {
       this.applied.push(entry);
       const change = entry.type === 0 ? null : decodeConfChange(entry.type, entry.data);
-      if (change !== null) this.raw.applyConfChange(change);
+      if (change !== null) this.raw.applyConfChange(change, entry.index);
     }
     this.raw.advance();
     return ready;

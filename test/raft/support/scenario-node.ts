@@ -51,6 +51,11 @@ export class ScenarioNode {
     return last;
   }
 
+  /** The states applied after an index, in order. */
+  statesSince(index: number): readonly SnapshotRef[] {
+    return this.#history.filter((state) => state.index > index);
+  }
+
   /** Pinned, the node goes on giving away its present state as snapshot, as one that cuts snapshots now and then does. */
   pinSnapshot(isPinned: boolean): void {
     this.#pinned = isPinned ? this.latest() : null;
@@ -109,12 +114,16 @@ export class ScenarioNode {
   apply(entries: readonly Entry[]): void {
     for (const entry of entries) {
       const before = this.latest();
+      // A snapshot that came meanwhile holds the entry's effect.
+      if (entry.index <= before.index) continue;
       let { conf } = before;
       let update = entry.data;
       if (entry.type !== 0) {
         const change: ConfChange | null = decodeConfChange(entry.type, entry.data);
         if (change === null) throw new Error(`entry ${entry.index} holds no membership change`);
-        conf = this.raw.applyConfChange(change);
+        const changed = this.raw.applyConfChange(change, entry.index);
+        if (changed === null) continue;
+        conf = changed;
         update = change.context;
       }
       const data = new Uint8Array([...before.data, ...update]);
