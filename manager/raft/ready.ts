@@ -37,7 +37,7 @@ export interface Ready {
   /** Null where nothing changed. */
   readonly hardState: HardState | null;
   readonly readStates: readonly ReadState[];
-  /** To be appended to storage, replacing what stands at their indices. */
+  /** To be appended to storage, replacing what stands at their indices and after; after the snapshot where there is one. */
   readonly entries: readonly Entry[];
   /** To replace storage up to its index. */
   readonly snapshot: SnapshotRef | null;

@@ -127,7 +127,7 @@ export class RandomGroup {
       this.answeredReads++;
     }
     if (!node.isAsync) {
-      node.store({ hard: ready.hardState, entries: ready.entries, snapshot: ready.snapshot });
+      this.#store(node, { hard: ready.hardState, entries: ready.entries, snapshot: ready.snapshot });
       this.#apply(node, () => node.apply(ready.committedEntries));
     }
     for (const m of ready.messages) {
@@ -167,7 +167,7 @@ export class RandomGroup {
     if (work === undefined) return;
     if (work.type === "storageAppend") {
       const { term, vote, commit, entries, snapshot } = work;
-      node.store({ hard: term === 0 ? null : { term, vote, commit }, entries, snapshot });
+      this.#store(node, { hard: term === 0 ? null : { term, vote, commit }, entries, snapshot });
     } else {
       this.#apply(node, () => node.apply(work.entries));
     }
@@ -176,6 +176,12 @@ export class RandomGroup {
       if (m.to === node.id) this.#receive(m);
       else this.#send(m);
     }
+  }
+
+  #store(node: ScenarioNode, writes: Parameters<ScenarioNode["store"]>[0]): void {
+    node.store(writes);
+    // The transport of snapshots answers once they are stored.
+    if (writes.snapshot !== null) for (const other of this.nodes) other.raw.reportSnapshot(node.id, true);
   }
 
   #apply(node: ScenarioNode, apply: () => void): void {

@@ -102,11 +102,10 @@ export class ScenarioNode {
     readonly snapshot: SnapshotRef | null;
   }): void {
     if (writes.hard !== null) this.storage.setHardState(writes.hard);
+    // The entries, where there are both, follow the snapshot.
     if (writes.snapshot !== null) {
-      if (writes.entries.length > 0) throw new Error("can't apply snapshot and entries at the same time");
       this.storage.applySnapshot(writes.snapshot);
       this.#history.push(writes.snapshot);
-      return;
     }
     this.storage.append(writes.entries);
   }
