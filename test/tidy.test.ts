@@ -56,7 +56,7 @@ const LAYERS: readonly Layer[] = [
     name: "manager/replication",
     files: /^manager\/replication\//,
     may: /^(proto\/|manager\/store\/proposer\.ts$)/,
-    packages: /^node:/,
+    packages: /^(raft-ts$|node:)/,
     forbidden: [CLOCK, RANDOM],
   },
   { name: "manager/store", files: /^manager\/store\//, may: /^proto\//, packages: NONE, forbidden: [CLOCK, RANDOM] },
