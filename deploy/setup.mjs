@@ -15,7 +15,18 @@ const STAMPS = join(ROOT, "node_modules/.cache/tsswarm");
 const PACKAGES = {
   run: ["gcc", "make", "libc6-dev", "busybox-static", "curl"],
   test: ["gcc", "make", "libc6-dev", "busybox-static", "curl", "iproute2", "nftables", "util-linux"],
-  bench: ["gcc", "make", "libc6-dev", "busybox-static", "curl", "iproute2", "nftables", "util-linux", "crun"],
+  bench: [
+    "gcc",
+    "make",
+    "libc6-dev",
+    "busybox-static",
+    "curl",
+    "iproute2",
+    "nftables",
+    "util-linux",
+    "crun",
+    "etcd-server",
+  ],
 };
 
 function fail(sentence) {
