@@ -27,14 +27,14 @@ export class BenchLab {
     this.#control = createClient(ControlService, this.#channel);
   }
 
-  /** Runs the body on a fresh lab of one manager and so many workers. */
+  /** Runs the body on a fresh lab of so many managers (one where it is not said) and workers. */
   static async with<T>(
-    options: { readonly name: string; readonly workers: number },
+    options: { readonly name: string; readonly managers?: number; readonly workers: number },
     body: (bench: BenchLab) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    const { name, workers } = options;
-    const lab = planLab({ name: `b${process.pid}-${name}`, managers: 1, workers, nowMs: systemClock.now() });
+    const { name, managers = 1, workers } = options;
+    const lab = planLab({ name: `b${process.pid}-${name}`, managers, workers, nowMs: systemClock.now() });
     await labUp(lab, signal);
     const bench = new BenchLab(lab);
     try {
@@ -52,9 +52,9 @@ export class BenchLab {
     return pid;
   }
 
-  /** The real command, talking to the manager. Throws when it fails. */
-  tsswarm(words: readonly string[], signal: AbortSignal): Promise<void> {
-    const env = { ...process.env, TSSWARM_HOST: `unix://${placesOf(this.lab.name, "m1").socket}` };
+  /** The real command, talking to a manager. Throws when it fails. */
+  tsswarm(words: readonly string[], signal: AbortSignal, options: { readonly at?: string } = {}): Promise<void> {
+    const env = { ...process.env, TSSWARM_HOST: `unix://${placesOf(this.lab.name, options.at ?? "m1").socket}` };
     const child = spawn(`${BIN_DIR}/tsswarm`, words, { env, signal, stdio: ["ignore", "ignore", "inherit"] });
     return new Promise((resolve, reject) => {
       child.on("error", reject);
