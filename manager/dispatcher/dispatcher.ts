@@ -122,7 +122,7 @@ export class Dispatcher {
         announced = new Set(open.map((each) => each.streamId));
         if (fresh.length > 0 || told?.node !== node || told.managers !== this.#managers) {
           told = { node, managers: this.#managers };
-          yield { sessionId: session.id, node, managers: this.#managers, streams: fresh };
+          yield { sessionId: session.id, node, managers: this.#managers, streams: fresh, leaderAddr: "" };
         }
         await session.news.wait(stream.signal);
       }
