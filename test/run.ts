@@ -25,7 +25,7 @@ const PARTS: readonly Part[] = [
   {
     name: "unit",
     command: tests(
-      ["test/tidy.test.ts", "test/unit/**/*.test.ts", "test/raft/**/*.test.ts"],
+      ["test/tidy.test.ts", "test/unit/**/*.test.ts", "test/raft/**/*.test.ts", "test/conformance/**/*.test.ts"],
       ["--test-isolation=none"],
     ),
   },
