@@ -12,7 +12,7 @@ import { type StoreCommit, type StoreEvent, changeOf, eventOf, wholeObject } fro
 import { logChanges } from "./log-changes.ts";
 import type { ProposalResult, Proposer, ReplayTarget } from "./proposer.ts";
 import { savedTables } from "./snapshot.ts";
-import { type Kind, type Objects, Tables } from "./tables.ts";
+import { KINDS, type Kind, type Objects, Tables } from "./tables.ts";
 import { Transaction, readsOf, serviceReads, taskReads } from "./transaction.ts";
 import type { ReadTx, WriteTx } from "./tx.ts";
 
@@ -41,11 +41,11 @@ interface Flight {
 export class Store implements ReplayTarget {
   readonly #now: () => UnixMs;
   /** What is durable. */
-  #committed: Tables = new Tables();
+  readonly #committed: Tables = new Tables();
   /** Invariant: `#committed` with the changes of every flight on top, in order. */
-  #newest: Tables = new Tables();
+  readonly #newest: Tables = new Tables();
   #version = 0;
-  #view: ReadTx;
+  readonly #view: ReadTx;
   /** Oldest first. */
   #flights: Flight[] = [];
   #flightBytes = 0;
@@ -107,19 +107,37 @@ export class Store implements ReplayTarget {
     return savedTables(this.#committed);
   }
 
-  /** Takes a saved state in place of what it holds. Nobody is told: it comes before the first watcher. */
+  /**
+   * Takes a saved state in place of what it holds; transactions on their way are undone. Those who watch are told the difference
+   * as one commit, stamped with the clock of now: what was committed in between is not known one by one.
+   */
   restore(snapshot: Uint8Array, index: number): void {
+    assert(index >= this.#version, "a restored state is never older than what was committed");
     this.#undoFrom(0);
-    this.#committed = new Tables();
-    this.#newest = new Tables();
-    this.#view = this.#makeView();
+    const gone = new Map(this.#rows().map((row) => [`${row.kind}/${row.object.id}`, row]));
+    const events: StoreEvent[] = [];
     for (const { object } of StoreChanges.decode(snapshot).changes) {
       if (object === undefined) continue;
-      const whole = deepFreeze(wholeObject(object));
-      put(this.#committed, { kind: whole.kind, id: whole.object.id, object: whole.object });
-      put(this.#newest, { kind: whole.kind, id: whole.object.id, object: whole.object });
+      const whole = wholeObject(object);
+      const old = this.#committed.rows[whole.kind].get(whole.object.id);
+      gone.delete(`${whole.kind}/${whole.object.id}`);
+      // An object's version is the index that wrote it: the same version is the same object.
+      if (old?.meta.version === whole.object.meta.version) continue;
+      const restored = { kind: whole.kind, id: whole.object.id, object: deepFreeze(whole.object) };
+      put(this.#committed, restored);
+      put(this.#newest, restored);
+      const event = eventOf(whole.kind, { old, object: restored.object });
+      if (event !== undefined) events.push(event);
+    }
+    for (const { kind, object } of gone.values()) {
+      const removed = { kind, id: object.id, object: undefined };
+      put(this.#committed, removed);
+      put(this.#newest, removed);
+      const event = eventOf(kind, { old: object, object: undefined });
+      if (event !== undefined) events.push(event);
     }
     this.#version = index;
+    if (events.length > 0) this.#publish(events, { index, atMs: this.#now() });
   }
 
   /** Takes one committed entry of the log that did not come from this store. */
@@ -248,6 +266,10 @@ export class Store implements ReplayTarget {
 
   #admit(): void {
     while (this.#waiting.length > 0 && this.#hasRoom()) this.#waiting.shift()?.();
+  }
+
+  #rows(): { readonly kind: Kind; readonly object: Objects[Kind] }[] {
+    return KINDS.flatMap((kind) => this.#committed.rows[kind].all().map((object) => ({ kind, object })));
   }
 
   #makeView(): ReadTx {

@@ -269,6 +269,36 @@ test("watchers get every commit once, in order, with old and new", async () => {
   assert.equal(removed.object.value.nodeId, "n1", "watchers learn where a removed task was");
 });
 
+test("a state restored in mid-life reaches watchers as the difference, and readers keep their view", async () => {
+  const { store: leader } = makeStore();
+  const { store: follower, proposer } = makeStore();
+  await leader.update((tx) => ["kept", "changed", "removed"].forEach((id) => tx.services.create(service(id))));
+  follower.restore(Buffer.concat([...leader.save()]), leader.version);
+  const view = follower.view();
+  const kept = view.services.get("kept");
+  const commits: StoreCommit[] = [];
+  follower.subscribe((commit) => commits.push(commit));
+  await leader.update((tx) => {
+    rename(tx, { id: "changed", to: "other" });
+    tx.services.remove("removed");
+    tx.tasks.create(task("t1", { serviceId: "kept" }));
+  });
+  proposer.hold = true;
+  const overtaken = follower.update((tx) => tx.services.create(service("overtaken")));
+  follower.restore(Buffer.concat([...leader.save()]), leader.version);
+  proposer.fail("ambiguous");
+  await assert.rejects(overtaken, { code: "Internal" });
+  assert.deepEqual(
+    commits.map((commit) => [commit.version, commit.events.map((each) => `${each.action} ${each.object.id}`).sort()]),
+    [[2, ["create t1", "remove removed", "update changed"]]],
+  );
+  assert.equal(view.services.get("kept"), kept);
+  assert.equal(view.services.byName("other").length, 1);
+  assert.deepEqual(contents(view), contents(leader.view()));
+  follower.restore(Buffer.concat([...leader.save()]), 9);
+  assert.deepEqual([commits.length, follower.version], [1, 9], "a state without a difference tells nobody");
+});
+
 test("a store without a log takes no changes", async () => {
   const store = new Store({ now: () => NOW });
   await assert.rejects(
