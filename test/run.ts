@@ -11,6 +11,8 @@ const BIN = `${ROOT}node_modules/.bin`;
 interface Part {
   readonly name: string;
   readonly command: readonly string[];
+  /** Runs only where it is named: it takes long. */
+  readonly onDemand?: boolean;
 }
 
 function tests(patterns: readonly string[], flags: readonly string[]): readonly string[] {
@@ -34,6 +36,11 @@ const PARTS: readonly Part[] = [
     command: tests(["test/container/**/*.test.ts"], ["--test-concurrency=1", "--test-timeout=300000"]),
   },
   { name: "cluster", command: tests(["test/cluster/**/*.test.ts"], ["--test-concurrency=1", "--test-timeout=600000"]) },
+  {
+    name: "faults",
+    command: tests(["test/faults/**/*.test.ts"], ["--test-concurrency=1", "--test-timeout=1800000"]),
+    onDemand: true,
+  },
 ];
 
 const wanted = process.argv.slice(2);
@@ -43,7 +50,11 @@ if (unknown.length > 0) {
   process.exit(1);
 }
 
-const results = PARTS.filter((part) => wanted.length === 0 || wanted.includes(part.name)).map((part) => {
+function isWanted({ name, onDemand = false }: Part): boolean {
+  return wanted.length === 0 ? !onDemand : wanted.includes(name);
+}
+
+const results = PARTS.filter(isWanted).map((part) => {
   console.log(`\n== ${part.name}`);
   const started = performance.now();
   const [program = "", ...args] = part.command;
