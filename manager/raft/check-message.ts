@@ -40,8 +40,9 @@ function checkSnapshot(m: Message): string | null {
   const isJoint = conf.votersOutgoing.length > 0;
   const wrongLearner = conf.learners.find((id) => conf.voters.includes(id) || conf.votersOutgoing.includes(id));
   if (wrongLearner !== undefined) return `snap from ${m.from} has ${wrongLearner} as voter and learner`;
-  const wrongNext = conf.learnersNext.find((id) => !isJoint || !conf.votersOutgoing.includes(id));
-  if (wrongNext !== undefined) return `snap from ${m.from} has ${wrongNext} as learner to be, but not as voter`;
+  const wrongNext = conf.learnersNext.find((id) => !conf.votersOutgoing.includes(id) || conf.voters.includes(id));
+  if (wrongNext !== undefined)
+    return `snap from ${m.from} has ${wrongNext} as learner to be, but not as outgoing voter`;
   const all = [...conf.voters, ...conf.learners, ...conf.votersOutgoing, ...conf.learnersNext];
   if (!all.every(isRaftId)) return `snap from ${m.from} has a member that is no raft id`;
   if (!isJoint && conf.autoLeave) return `snap from ${m.from} leaves a joint membership that it has not`;

@@ -4,7 +4,7 @@
 import { NONE } from "../ids.ts";
 import type { Message } from "../message.ts";
 import type { StepError } from "../ready.ts";
-import type { Progress } from "../standin/tracker.ts";
+import type { Progress } from "../tracker/progress.ts";
 import { viewProgress } from "./view.ts";
 import { proposeAsLeader } from "./propose.ts";
 import { confirmReads, readAsLeader, releasePostponedReads } from "./read-index.ts";
@@ -70,7 +70,7 @@ function stepPeer(raft: Raft, m: Message): StepError | null {
 
 /** Steps down unless a quorum was heard since the last check, then begins to listen anew. */
 function checkQuorum(raft: Raft): void {
-  if (!raft.tracker.quorumActive(raft.id)) {
+  if (!raft.tracker.quorumActive()) {
     raft.trace({ kind: "quorumInactive", term: raft.term });
     becomeFollower(raft, { term: raft.term, leader: NONE });
   }
@@ -100,7 +100,7 @@ function handleAcknowledgement(raft: Raft, m: Message, progress: Progress): Step
   if (progress.state === "probe") {
     progress.becomeReplicate();
   } else if (progress.state === "replicate") {
-    progress.inflights.freeLE(m.index);
+    progress.inflights.freeUpTo(m.index);
   } else if (progress.match + 1 >= raft.log.firstIndex()) {
     // However it got there, the log can take it on from here, whatever snapshot is pending.
     raft.trace({ kind: "snapshotCaughtUp", peer: m.from, progress: viewProgress(progress) });

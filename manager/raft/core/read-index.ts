@@ -45,7 +45,7 @@ export function releasePostponedReads(raft: Raft): void {
 function openRound(raft: Raft, request: ReadRequest): void {
   const index = raft.log.committed;
   // The only voter needs nobody's word; but that voter must be this node.
-  if (raft.tracker.isSingleton() && raft.isVoter) {
+  if (raft.tracker.config.voters.isSingleton && raft.isVoter) {
     answer(raft, { request, index });
     return;
   }

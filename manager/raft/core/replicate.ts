@@ -5,7 +5,7 @@ import { invariant } from "../assert.ts";
 import { confStateHas } from "../conf-state.ts";
 import { type Entry, payloadBytes } from "../entry.ts";
 import type { RaftId } from "../ids.ts";
-import type { Progress } from "../standin/tracker.ts";
+import type { Progress } from "../tracker/progress.ts";
 import { viewProgress } from "./view.ts";
 import { encodeRound } from "./reads.ts";
 import type { Raft } from "./state.ts";

@@ -12,7 +12,7 @@ import type { HardState } from "../log-reader.ts";
 import { RaftLog } from "../log/raft-log.ts";
 import { type Message, message } from "../message.ts";
 import type { ReadState, Role, SoftState } from "../ready.ts";
-import { ProgressTracker } from "../standin/tracker.ts";
+import { ProgressTracker } from "../tracker/tracker.ts";
 import type { TraceEvent } from "../trace.ts";
 import { ReadRounds } from "./reads.ts";
 
@@ -156,8 +156,8 @@ export class Raft {
 
 export function newTracker(config: ResolvedConfig): ProgressTracker {
   return new ProgressTracker({
-    maxInflightMessages: config.maxInflightMessages,
-    maxInflightBytes: config.maxInflightBytes,
+    maxMessages: config.maxInflightMessages,
+    maxBytes: config.maxInflightBytes,
   });
 }
 

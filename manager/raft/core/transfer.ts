@@ -3,7 +3,7 @@
 
 import { NONE, type RaftId } from "../ids.ts";
 import type { Message } from "../message.ts";
-import type { Progress } from "../standin/tracker.ts";
+import type { Progress } from "../tracker/progress.ts";
 import { sendAppend } from "./replicate.ts";
 import type { Raft } from "./state.ts";
 

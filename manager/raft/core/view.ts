@@ -1,6 +1,6 @@
 // Copies of the core's state for trace events and onlookers.
 
-import type { Progress } from "../standin/tracker.ts";
+import type { Progress } from "../tracker/progress.ts";
 import type { ProgressView, Status } from "../status.ts";
 import type { Raft } from "./state.ts";
 
