@@ -13,6 +13,7 @@ import { NodeCaService } from "../proto/gen/ca.ts";
 import { ControlService } from "../proto/gen/control.ts";
 import { DispatcherService } from "../proto/gen/dispatcher.ts";
 import { ManagerStatus_Reachability } from "../proto/gen/objects.ts";
+import { NodeRole } from "../proto/gen/specs.ts";
 import type { Handlers } from "../proto/rpc/methods.ts";
 import type { RpcServer } from "../proto/rpc/serve.ts";
 import { ACCESS } from "./access.ts";
@@ -21,6 +22,7 @@ import { nodeCaHandlers } from "./ca/serve.ts";
 import { rotateTokens } from "./ca/tokens.ts";
 import type { ClusterControl } from "./control/cluster-control.ts";
 import { createControl } from "./control/create-control.ts";
+import type { MemberFacts } from "./control/members.ts";
 import { Dispatcher } from "./dispatcher/dispatcher.ts";
 import { StreamBroker } from "./dispatcher/stream-broker.ts";
 import { Leader } from "./leader.ts";
@@ -69,6 +71,7 @@ export class Manager {
       store,
       random,
       streams,
+      members: () => this.#members(),
       rotateTokens: (rootCa, roles) => rotateTokens(rootCa, roles, random),
     });
   }
@@ -147,6 +150,21 @@ export class Manager {
   async close(): Promise<void> {
     await this.#log.close();
     this.#store.attach(undefined);
+  }
+
+  /** A log for one has one member. */
+  #members(): readonly MemberFacts[] {
+    const managers = this.#store
+      .view()
+      .nodes.all()
+      .filter((node) => node.spec.role === NodeRole.MANAGER);
+    return managers.map(({ id, managerStatus }) => ({
+      nodeId: id,
+      addr: managerStatus?.addr ?? "",
+      isLeader: true,
+      isReachable: true,
+      isLearner: false,
+    }));
   }
 
   async #watchLog(signal: AbortSignal): Promise<void> {

@@ -74,13 +74,7 @@ class NodeCa {
       logger.warn("a node asked to join with a wrong token", { from });
       throw new SwarmError(
         "PermissionDenied",
-        "invalid join token: it is not, or is no longer, a token of this cluster; `tsswarm swarm join-token worker` on a manager shows the one to use",
-      );
-    }
-    if (role === "manager") {
-      throw new SwarmError(
-        "FailedPrecondition",
-        "joining as a manager needs Raft, and this version has a single manager; join with the worker token (tsswarm swarm join-token worker)",
+        "invalid join token: it is not, or is no longer, a token of this cluster; `tsswarm swarm join-token worker` (or manager) on a manager shows the one to use",
       );
     }
     const nodeId = newId(random);
@@ -88,7 +82,7 @@ class NodeCa {
     const spec = NodeSpec.create({ role: response.role, availability: availability(request.availability) });
     const node = Node.create({ id: nodeId, role: response.role, spec, certExpiresAtMs: response.certExpiresAtMs });
     await store.update((tx) => tx.nodes.create(wholeNode(node)));
-    logger.info("a node joined", { node: nodeId, from });
+    logger.info("a node joined", { node: nodeId, role, from });
     return response;
   }
 

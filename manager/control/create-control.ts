@@ -5,7 +5,7 @@ import type { ClusterControl } from "./cluster-control.ts";
 import { type ClusterDeps, getCluster, updateCluster } from "./cluster.ts";
 import { type TaskStreams, exec } from "./exec.ts";
 import { logs } from "./logs.ts";
-import { findNode, listNodes, removeNode, updateNode } from "./nodes.ts";
+import { type NodeDeps, getNode, listNodes, removeNode, updateNode } from "./nodes.ts";
 import {
   type ServiceDeps,
   createService,
@@ -17,7 +17,7 @@ import {
 import { getTask, listTasks } from "./tasks.ts";
 import { watch } from "./watch.ts";
 
-export interface ControlDeps extends ClusterDeps, ServiceDeps {
+export interface ControlDeps extends ClusterDeps, NodeDeps, ServiceDeps {
   readonly streams: TaskStreams;
 }
 
@@ -34,10 +34,10 @@ export function createControl(deps: ControlDeps): ClusterControl {
     getCluster: answering((_request, context) => getCluster(deps, context)),
     updateCluster: (request, context) => updateCluster(deps, request, context),
 
-    listNodes: answering((request) => listNodes(store.view(), request)),
-    getNode: answering(({ ref }) => findNode(store.view(), ref)),
-    updateNode: (request) => updateNode(store, request),
-    removeNode: (request) => removeNode(store, request),
+    listNodes: answering((request) => listNodes(deps, request)),
+    getNode: answering(({ ref }) => getNode(deps, ref)),
+    updateNode: (request) => updateNode(deps, request),
+    removeNode: (request) => removeNode(deps, request),
 
     createService: (request) => createService(deps, request),
     listServices: answering((request) => listServices(store.view(), request)),

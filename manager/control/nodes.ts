@@ -1,4 +1,4 @@
-// Nodes: lists, labels, availability, removal. A node's role stays as it joined until there are several managers.
+// Nodes: lists, labels, availability, roles, removal. A role that is asked for becomes true step by step (role-manager.ts).
 
 import { SwarmError } from "../../proto/base/errors.ts";
 import type {
@@ -13,6 +13,7 @@ import { NodeRole } from "../../proto/gen/specs.ts";
 import type { WholeNode } from "../../proto/model/objects.ts";
 import type { Store } from "../store/store.ts";
 import type { ReadTx } from "../store/tx.ts";
+import { type MemberFacts, demotionProblem, withManagerStatus } from "./members.ts";
 import { type FilterTable, compileFilters, hasLabel, oneOf } from "./filters.ts";
 import { resolve } from "./resolve.ts";
 import { compareText } from "./text.ts";
@@ -20,9 +21,21 @@ import { validateNodeSpec } from "./validate-node.ts";
 import { refused } from "./validate.ts";
 import { checkVersion } from "./versions.ts";
 
-export function listNodes(view: ReadTx, { filters }: ListRequest): ListNodesResponse {
-  const nodes = [...view.nodes.all()].filter(compileFilters(filters, FILTERS));
-  return { nodes: nodes.sort((a, b) => compareText(nodeName(a), nodeName(b)) || compareText(a.id, b.id)) };
+export interface NodeDeps {
+  readonly store: Store;
+  /** The group of managers at this moment. */
+  readonly members: () => readonly MemberFacts[];
+}
+
+export function listNodes({ store, members }: NodeDeps, { filters }: ListRequest): ListNodesResponse {
+  const nodes = [...store.view().nodes.all()].filter(compileFilters(filters, FILTERS));
+  nodes.sort((a, b) => compareText(nodeName(a), nodeName(b)) || compareText(a.id, b.id));
+  const group = members();
+  return { nodes: nodes.map((node) => withManagerStatus(node, group)) };
+}
+
+export function getNode({ store, members }: NodeDeps, ref: string): Node {
+  return withManagerStatus(findNode(store.view(), ref), members());
 }
 
 /** A node by its id, the beginning of one, its host name or the name it was given. */
@@ -40,8 +53,9 @@ export function nodeName(node: WholeNode): string {
   return node.description.hostname || node.spec.name || node.id;
 }
 
-/** Throws OutOfSequence for a stale version, FailedPrecondition for another role. */
-export async function updateNode(store: Store, request: UpdateNodeRequest): Promise<Node> {
+/** Throws OutOfSequence for a stale version, FailedPrecondition for a demotion that would cost the cluster its managers. */
+export async function updateNode(deps: NodeDeps, request: UpdateNodeRequest): Promise<Node> {
+  const { store, members } = deps;
   const { spec } = request;
   if (spec === undefined) throw refused("spec", "an update of a node brings its whole spec");
   validateNodeSpec(spec);
@@ -49,25 +63,24 @@ export async function updateNode(store: Store, request: UpdateNodeRequest): Prom
   await store.update((tx) => {
     const node = findNode(tx, id);
     checkVersion({ found: node.meta.version, asked: request.version });
-    if (spec.role !== node.spec.role)
-      throw new SwarmError(
-        "FailedPrecondition",
-        `the role of node ${nodeName(node)} cannot be changed in this version: a cluster has one manager until replicated managers come`,
-      );
+    if (spec.role !== node.spec.role && spec.role === NodeRole.WORKER) {
+      const problem = demotionProblem(node, { nodes: tx.nodes.all(), members: members() });
+      if (problem !== undefined) throw new SwarmError("FailedPrecondition", problem);
+    }
     tx.nodes.update({ ...node, spec });
   });
-  return findNode(store.view(), id);
+  return getNode(deps, id);
 }
 
-/** Refused for a manager, and without `force` for a node that is not down. */
-export async function removeNode(store: Store, request: RemoveNodeRequest): Promise<RemoveResponse> {
+/** Refused for a member of the group of managers, and without `force` for a node that is not down. */
+export async function removeNode({ store, members }: NodeDeps, request: RemoveNodeRequest): Promise<RemoveResponse> {
   const { id } = findNode(store.view(), request.ref);
   await store.update((tx) => {
     const node = findNode(tx, id);
-    if (node.managerStatus !== undefined || node.spec.role === NodeRole.MANAGER)
+    if (members().some((member) => member.nodeId === id))
       throw new SwarmError(
         "FailedPrecondition",
-        `node ${request.ref} is the cluster's last manager and can't be removed`,
+        `node ${request.ref} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
       );
     if (node.status.state !== NodeStatus_State.DOWN && !request.force)
       throw new SwarmError("FailedPrecondition", `node ${request.ref} is not down and can't be removed`);

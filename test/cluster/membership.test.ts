@@ -112,7 +112,7 @@ test("commands about the cluster are refused on a worker, and nodes that are up 
   assert.match(remove.stderr, /not down and can't be removed/);
   const self = await lab.tsswarm("m1", ["node", "rm", "--force", "m1"]);
   assert.equal(self.code, 1);
-  assert.match(self.stderr, /last manager/);
+  assert.match(self.stderr, /must be demoted to worker before removal/);
 });
 
 test("a worker that leaves stops its tasks, counts as down, and can be removed and join again", async () => {

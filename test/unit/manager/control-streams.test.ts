@@ -58,6 +58,7 @@ function set(connect: TaskStreams["connect"]): {
   const control = createControl({
     store,
     random: seededRandom(3),
+    members: () => [],
     rotateTokens: (rootCa) => rootCa,
     streams: { connect },
   });

@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClusterControl } from "../../../manager/control/cluster-control.ts";
 import { createControl } from "../../../manager/control/create-control.ts";
+import type { MemberFacts } from "../../../manager/control/members.ts";
 import type { Store } from "../../../manager/store/store.ts";
 import { SwarmError } from "../../../proto/base/errors.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
 import { StoreChange_Action, type WatchMessage } from "../../../proto/gen/control.ts";
-import { NodeStatus_State } from "../../../proto/gen/objects.ts";
+import { ManagerStatus_Reachability, type Node, NodeStatus_State } from "../../../proto/gen/objects.ts";
 import {
   NodeRole,
   NodeSpec,
@@ -27,13 +28,16 @@ const WORKER: CallContext = {
   caller: { kind: "node", nodeId: "n1", role: "worker", clusterId: "c1", addr: "10.0.0.2:1" },
 };
 
-async function set(): Promise<{ readonly store: Store; readonly control: ClusterControl }> {
+async function set(
+  members: readonly MemberFacts[] = [],
+): Promise<{ readonly store: Store; readonly control: ClusterControl }> {
   const clock = new ManualClock();
   const store = memoryStore(clock);
   await addCluster(store);
   const control = createControl({
     store,
     random: seededRandom(3),
+    members: () => members,
     rotateTokens: (rootCa, roles) => (roles.includes("worker") ? { ...rootCa, joinTokenWorker: "fresh" } : rootCa),
     streams: { connect: () => assert.fail("no stream is wanted here") },
   });
@@ -213,7 +217,7 @@ test("a slot's name means the task that runs in it", async () => {
   await assert.rejects(control.getTask({ ref: "web.2" }, LOCAL), refusal("NotFound", "task web.2 not found"));
 });
 
-test("a node is updated, keeps its role, and is removed only when down or by force", async () => {
+test("a node is updated, and is removed only when down or by force", async () => {
   const { store, control } = await set();
   await addNode(store, "n1");
   const node = await control.getNode({ ref: "host-n1" }, LOCAL);
@@ -224,11 +228,6 @@ test("a node is updated, keeps its role, and is removed only when down or by for
     control.updateNode({ id: "n1", version: node.meta?.version ?? 0, spec: drained }, LOCAL),
     refusal("OutOfSequence", "update out of sequence"),
   );
-  const promoted = { ...drained, role: NodeRole.MANAGER };
-  await assert.rejects(
-    control.updateNode({ id: "n1", version: updated.meta?.version ?? 0, spec: promoted }, LOCAL),
-    refusal("FailedPrecondition", /the role of node host-n1 cannot be changed/),
-  );
   await assert.rejects(
     control.removeNode({ ref: "host-n1", force: false }, LOCAL),
     refusal("FailedPrecondition", "node host-n1 is not down and can't be removed"),
@@ -237,16 +236,71 @@ test("a node is updated, keeps its role, and is removed only when down or by for
   await assert.rejects(control.getNode({ ref: "n1" }, LOCAL), refusal("NotFound", "node n1 not found"));
 });
 
-test("the last manager stays, force or not", async () => {
-  const { store, control } = await set();
-  await addNode(store, "m1", {
-    spec: { ...NodeSpec.create(), role: NodeRole.MANAGER },
-    status: { state: NodeStatus_State.DOWN, message: "", addr: "" },
-  });
+const MANAGER = { ...NodeSpec.create(), role: NodeRole.MANAGER };
+
+function member(nodeId: string, change: Partial<MemberFacts> = {}): MemberFacts {
+  return { nodeId, addr: `${nodeId}:2377`, isLeader: false, isReachable: true, isLearner: false, ...change };
+}
+
+async function demote(control: ClusterControl, id: string): Promise<Node> {
+  const { meta, spec } = await control.getNode({ ref: id }, LOCAL);
+  const worker = { ...(spec ?? NodeSpec.create()), role: NodeRole.WORKER };
+  return control.updateNode({ id, version: meta?.version ?? 0, spec: worker }, LOCAL);
+}
+
+test("a member of the group of managers is not removed, force or not, and the last manager not demoted", async () => {
+  const { store, control } = await set([member("m1")]);
+  await addNode(store, "m1", { spec: MANAGER, status: { state: NodeStatus_State.DOWN, message: "", addr: "" } });
   await assert.rejects(
     control.removeNode({ ref: "m1", force: true }, LOCAL),
-    refusal("FailedPrecondition", /last manager/),
+    refusal(
+      "FailedPrecondition",
+      "node m1 is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal",
+    ),
   );
+  await assert.rejects(
+    demote(control, "m1"),
+    refusal("FailedPrecondition", "attempting to demote the last manager of the swarm"),
+  );
+});
+
+test("a node is promoted and demoted, but never where the managers that stay would have no quorum", async () => {
+  const members = [member("m1", { isLeader: true }), member("m2"), member("m3", { isReachable: false })];
+  const { store, control } = await set(members);
+  for (const { nodeId } of members) await addNode(store, nodeId, { spec: MANAGER });
+  await assert.rejects(demote(control, "m2"), refusal("FailedPrecondition", /this would result in a loss of quorum/));
+  assert.equal((await demote(control, "m3")).spec?.role, NodeRole.WORKER);
+  assert.equal((await demote(control, "m2")).spec?.role, NodeRole.WORKER);
+  await assert.rejects(demote(control, "m1"), refusal("FailedPrecondition", /last manager/));
+  const { meta, spec } = await control.getNode({ ref: "m2" }, LOCAL);
+  assert.ok(spec);
+  const back = await control.updateNode({ id: "m2", version: meta?.version ?? 0, spec: MANAGER }, LOCAL);
+  assert.equal(back.spec?.role, NodeRole.MANAGER);
+});
+
+test("nodes are shown with the leader and the reachability of this moment", async () => {
+  const { store, control } = await set([
+    member("m1", { isLeader: true }),
+    member("m2", { isReachable: false }),
+    member("m3", { isLearner: true }),
+  ]);
+  const lost = { addr: "m4:2377", leader: true, reachability: ManagerStatus_Reachability.REACHABLE };
+  for (const id of ["m1", "m2", "m3"]) await addNode(store, id, { spec: MANAGER });
+  await addNode(store, "m4", { spec: MANAGER, managerStatus: lost });
+  await addNode(store, "n1");
+  const { nodes } = await control.listNodes({ filters: [] }, LOCAL);
+  const { REACHABLE, UNREACHABLE } = ManagerStatus_Reachability;
+  assert.deepEqual(
+    nodes.map(({ id, managerStatus }) => [id, managerStatus]),
+    [
+      ["m1", { addr: "m1:2377", leader: true, reachability: REACHABLE }],
+      ["m2", { addr: "m2:2377", leader: false, reachability: UNREACHABLE }],
+      ["m3", undefined],
+      ["m4", { addr: "m4:2377", leader: false, reachability: UNREACHABLE }],
+      ["n1", undefined],
+    ],
+  );
+  assert.deepEqual((await control.getNode({ ref: "m2" }, LOCAL)).managerStatus, nodes[1]?.managerStatus);
 });
 
 test("the CA's key never leaves, and join tokens only to those who may let nodes in", async () => {
