@@ -15,6 +15,8 @@ export const RecordType = {
   SEGMENT: 1,
   /** The entries of one group commit. */
   ENTRIES: 2,
+  /** The log goes on after a snapshot that was received; what was recorded before is void. */
+  SNAPSHOT_INSTALLED: 3,
 } as const;
 
 export interface WalRecord {
@@ -34,6 +36,8 @@ export interface FoundRecord extends WalRecord {
   readonly crc: number;
   /** Bytes with header and padding. */
   readonly bytes: number;
+  /** As it was when the payload was sealed: without the checksum. */
+  readonly header: Uint8Array;
 }
 
 export type Decoded =
@@ -47,15 +51,28 @@ export function recordBytes(payloadBytes: number): number {
   return RECORD_HEADER_BYTES + Math.ceil(payloadBytes / 8) * 8;
 }
 
-export function encodeRecord(record: WalRecord): { readonly bytes: Uint8Array; readonly crc: number } {
-  const bytes = Buffer.alloc(recordBytes(record.payload.length));
-  bytes.writeUInt32BE(record.payload.length, 0);
+/** Makes the sealed form of a payload; `header` is the record's, to be authenticated with it. */
+export interface Sealing {
+  /** Bytes by which the sealed form is longer. */
+  readonly extraBytes: number;
+  seal(parts: { readonly payload: Uint8Array; readonly header: Uint8Array; readonly sequence: number }): Uint8Array;
+}
+
+export function encodeRecord(
+  record: WalRecord,
+  sealing?: Sealing,
+): { readonly bytes: Uint8Array; readonly crc: number } {
+  const length = record.payload.length + (sealing?.extraBytes ?? 0);
+  const bytes = Buffer.alloc(recordBytes(length));
+  bytes.writeUInt32BE(length, 0);
   bytes.writeUInt32BE(record.previousCrc, 8);
   bytes.writeUInt8(record.type, 12);
   bytes.writeUInt32BE(record.keyId, 16);
   bytes.writeBigUInt64BE(BigInt(record.sequence), 24);
   bytes.writeBigUInt64BE(BigInt(record.syncedSequence), 32);
-  bytes.set(record.payload, RECORD_HEADER_BYTES);
+  const { payload, sequence } = record;
+  const header = bytes.subarray(0, RECORD_HEADER_BYTES);
+  bytes.set(sealing?.seal({ payload, header, sequence }) ?? payload, RECORD_HEADER_BYTES);
   const crc = checksum(bytes);
   bytes.writeUInt32BE(crc, 4);
   return { bytes, crc };
@@ -85,6 +102,7 @@ export function decodeRecord(bytes: Buffer, offset: number): Decoded {
     payload: bytes.subarray(offset + RECORD_HEADER_BYTES, offset + RECORD_HEADER_BYTES + length),
     crc,
     bytes: size,
+    header: Buffer.from(header).fill(0, 4, 8),
   };
   return { kind: "record", record };
 }

@@ -2,7 +2,19 @@
 // times cheaper to sync than growing a file. A spare has no place in the log until it is renamed.
 
 import type { Disk, DiskFile } from "../../proto/base/disk.ts";
-import type { SegmentPlace } from "./payload.ts";
+
+/** Which file of a log it is. */
+export interface SegmentPlace {
+  /** 1 for the first segment of a log, then one more for each. */
+  readonly segment: number;
+  /** Index that the next new entry had when the segment was begun. */
+  readonly firstIndex: number;
+}
+
+/** "TSWL", then the version of the form of the log. */
+const MAGIC = 0x5453574c;
+const VERSION = 2;
+const PLACE_BYTES = 24;
 
 export interface SegmentFile extends SegmentPlace {
   readonly path: string;
@@ -16,6 +28,33 @@ export interface Spare {
 const NAME = /^wal-([0-9a-f]{14})-([0-9a-f]{14})\.log$/;
 const SPARE = /^spare-\d+\.tmp$/;
 const ZEROS_BYTES = 1_048_576;
+
+/** The payload of a segment's first record: its place, and a head that means something to others. */
+export function encodeSegment({
+  place,
+  head,
+}: {
+  readonly place: SegmentPlace;
+  readonly head: Uint8Array;
+}): Uint8Array {
+  const bytes = Buffer.alloc(PLACE_BYTES);
+  bytes.writeUInt32BE(MAGIC, 0);
+  bytes.writeUInt32BE(VERSION, 4);
+  bytes.writeBigUInt64BE(BigInt(place.segment), 8);
+  bytes.writeBigUInt64BE(BigInt(place.firstIndex), 16);
+  return Buffer.concat([bytes, head]);
+}
+
+/** Undefined when it is none, or of another version. */
+export function decodeSegment(
+  payload: Uint8Array,
+): { readonly place: SegmentPlace; readonly head: Uint8Array } | undefined {
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
+  if (bytes.length < PLACE_BYTES || bytes.readUInt32BE(0) !== MAGIC || bytes.readUInt32BE(4) !== VERSION)
+    return undefined;
+  const place = { segment: Number(bytes.readBigUInt64BE(8)), firstIndex: Number(bytes.readBigUInt64BE(16)) };
+  return { place, head: bytes.subarray(PLACE_BYTES) };
+}
 
 export function segmentPath(dir: string, place: SegmentPlace): string {
   return `${dir}/wal-${hex(place.segment)}-${hex(place.firstIndex)}.log`;

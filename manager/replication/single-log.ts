@@ -9,9 +9,9 @@ import type { Logger } from "../../proto/base/log.ts";
 import { StoreChanges } from "../../proto/gen/control.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { ProposalResult, Proposer, ReplayTarget } from "../store/proposer.ts";
-import type { EntryBatch } from "./payload.ts";
-import { SnapshotFolder } from "./snapshot-file.ts";
-import { SEGMENT_BYTES, Wal } from "./wal.ts";
+import type { EntryBatch } from "./single-payload.ts";
+import { SnapshotFolder } from "./single-snapshot.ts";
+import { SEGMENT_BYTES, Wal } from "./single-wal.ts";
 import { damaged } from "./wal-errors.ts";
 
 /** Proposals that wait; more are dropped. */

@@ -3,12 +3,16 @@
 import { diskErrorCode } from "../../proto/base/disk.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 
+/** What an operator does about a log that cannot be trusted. */
+const RECOVERY =
+  "Where the cluster has other managers, run `tsswarm swarm leave --force` on this node, then join it again as a manager; " +
+  "where this is the only manager, restore a backup of its state";
+
 /** The log on disk is not what was written: opening it is refused, nothing is cut. */
 export function damaged(what: { readonly path: string; readonly detail: string }): SwarmError {
   return new SwarmError(
     "FailedPrecondition",
-    `the manager's log is damaged at ${what.path}: ${what.detail}. Nothing was changed. ` +
-      "Restore the state folder from a backup, or, where the cluster has other managers, remove the state folder of this one and join it again",
+    `the manager's log is damaged at ${what.path}: ${what.detail}. Nothing was changed. ${RECOVERY}`,
   );
 }
 

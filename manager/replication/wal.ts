@@ -1,84 +1,120 @@
-// The write-ahead log: segments in one folder, one record and one sync per group commit. It knows entries as bytes with
-// indexes and nothing of what they mean. One append at a time; after a failed write or sync it takes no more.
+// The write-ahead log: segments in one folder, one sealed record and one sync per append. It knows records as a type and
+// bytes and nothing of what they mean. One append at a time; after a failed write or sync it takes no more.
 
 import { assert, defined } from "../../proto/base/assert.ts";
-import type { Disk, DiskFile } from "../../proto/base/disk.ts";
+import { type Disk, type DiskFile, diskErrorCode } from "../../proto/base/disk.ts";
 import { type SwarmError, errorText } from "../../proto/base/errors.ts";
 import type { Logger } from "../../proto/base/log.ts";
-import { type EntryBatch, encodeEntries, encodeSegment, entriesBytes } from "./payload.ts";
-import { RecordType, encodeRecord, recordBytes } from "./record.ts";
-import { type SegmentFile, type Spare, discardSpare, prepareSpare, readNames, segmentPath } from "./segment.ts";
+import { RECORD_HEADER_BYTES, RecordType, encodeRecord } from "./record.ts";
+import { SEAL_TAG_BYTES, type SealKey, recordSealing } from "./seal.ts";
+import type { KeyRing } from "./seal-keys.ts";
+import {
+  type SegmentPlace,
+  type Spare,
+  discardSpare,
+  encodeSegment,
+  prepareSpare,
+  readNames,
+  segmentPath,
+} from "./segment.ts";
 import { unwritable } from "./wal-errors.ts";
-import { type LogEnd, replayLog } from "./wal-replay.ts";
+import { type LogEnd, type ReplayReader, type ReplayedSegment, replayLog } from "./wal-replay.ts";
 
 export const SEGMENT_BYTES = 16_777_216;
+const PAYLOAD_BYTES_MAX = 4_194_304;
 
 export interface WalOptions {
   readonly disk: Disk;
   readonly dir: string;
   readonly logger: Logger;
   readonly segmentBytes: number;
+  readonly keys: KeyRing;
 }
 
-/** What is fed while a log is opened. */
-export interface WalReader {
-  readonly signal: AbortSignal;
-  readonly onEntries: (batch: EntryBatch) => void;
+export interface WalReader extends ReplayReader {
   /** Once all is read and before anything is changed on the disk. Throws to refuse the log. */
-  readonly onEnd: (log: { readonly firstIndex: number; readonly lastIndex: number }) => void;
+  onEnd(): Promise<void>;
+}
+
+/** What the first record of a segment says beside its number. */
+export interface WalHead {
+  /** Index that the next new entry has; a part of the file's name. */
+  readonly firstIndex: number;
+  readonly payload: Uint8Array;
+}
+
+export interface WalWrite {
+  readonly type: number;
+  readonly payload: Uint8Array;
+  /** A segment may go once dropThrough() reaches the highest of its records' tops, and those of all before it. */
+  readonly top: number;
 }
 
 export type AppendResult =
   | { readonly kind: "durable" }
-  /** Nothing was written and the log is whole: there is no room on the disk for another segment. */
+  /** Nothing was written and the log is whole: there is no room on the disk for another segment. It may be tried again. */
   | { readonly kind: "full"; readonly reason: string };
 
 export class Wal {
   readonly #options: WalOptions;
+  /** Called when a segment is begun: it must speak of everything written so far. */
+  readonly #head: () => WalHead;
   /** Oldest first; the last one is written to. Invariant: at least one. */
-  readonly #segments: SegmentFile[];
+  readonly #segments: ReplayedSegment[];
   #file: DiskFile;
   #offset: number;
   #sequence: number;
   #crc: number;
-  #lastIndex: number;
   #spareCount = 0;
   /** A spare under way or ready; undefined when the last try failed or it was taken. Never rejects. */
   #spare: Promise<Spare | { readonly error: unknown }> | undefined;
   #busy = false;
   #failure: SwarmError | undefined;
 
-  private constructor(options: WalOptions, state: { segments: readonly SegmentFile[]; file: DiskFile; end: LogEnd }) {
+  private constructor(
+    options: WalOptions,
+    state: {
+      readonly segments: readonly ReplayedSegment[];
+      readonly file: DiskFile;
+      readonly end: LogEnd;
+      readonly head: () => WalHead;
+    },
+  ) {
     this.#options = options;
+    this.#head = state.head;
     this.#segments = [...state.segments];
     this.#file = state.file;
     this.#offset = state.end.offset;
     this.#sequence = state.end.sequence;
     this.#crc = state.end.crc;
-    this.#lastIndex = state.end.lastIndex;
+  }
+
+  /** Whether there is a log in the folder; one whose making was cut short is none. */
+  static async exists({ disk, dir }: { readonly disk: Disk; readonly dir: string }): Promise<boolean> {
+    try {
+      return readNames(dir, await disk.list(dir)).segments.length > 0;
+    } catch (error) {
+      if (diskErrorCode(error) === "ENOENT") return false;
+      throw error;
+    }
   }
 
   /**
-   * Opens the log in `dir`, or begins one at index 1, and hands every group of entries to the reader. What it handed over
-   * is durable when it settles. Throws FailedPrecondition for a damaged log, and what the disk throws.
+   * Opens the log in the folder, where there is one, and hands every record to the reader. What it handed over is durable
+   * when it settles. Throws FailedPrecondition for a damaged log, and what the disk throws.
    */
-  static async open(options: WalOptions, reader: WalReader): Promise<Wal> {
-    const { disk, dir, logger } = options;
-    await disk.makeDir(dir);
+  static async open(options: WalOptions, reader: WalReader, head: () => WalHead): Promise<Wal> {
+    const { disk, dir, logger, keys } = options;
     const found = readNames(dir, await disk.list(dir));
+    const { end, segments } = await replayLog({ disk, keys, segments: found.segments }, reader);
+    await reader.onEnd();
     for (const spare of found.spares) await disk.remove(spare);
-    const segments = found.segments.length > 0 ? found.segments : [await firstSegment(options)];
-    const end = await replayLog({ disk, segments, signal: reader.signal }, reader.onEntries);
-    reader.onEnd({ firstIndex: defined(segments[0], "a segment").firstIndex, lastIndex: end.lastIndex });
     const file = await disk.open(end.segment.path, "write");
     try {
       if (end.dirtyEnd > end.offset) {
-        logger.warn("the log ends in a record that was never synced; it is cut", {
-          path: end.segment.path,
-          at: end.offset,
-          bytes: end.dirtyEnd - end.offset,
-        });
-        await file.write(Buffer.alloc(end.dirtyEnd - end.offset), end.offset);
+        const cut = { path: end.segment.path, at: end.offset, bytes: end.dirtyEnd - end.offset };
+        logger.warn("the log ends in a record that was never synced; it is cut", cut);
+        await file.write(Buffer.alloc(cut.bytes), end.offset);
       }
       // After a sync that failed, the last record may be readable and yet not be on the disk: it is written again.
       await file.write(end.lastRecord.bytes, end.lastRecord.offset);
@@ -88,62 +124,78 @@ export class Wal {
       await Promise.allSettled([file.close()]);
       throw unwritable({ path: end.segment.path, error });
     }
-    const wal = new Wal(options, { segments, file, end });
+    const wal = new Wal(options, { segments, file, end, head });
     wal.#beginSpare();
     return wal;
   }
 
-  /** Index of the oldest entry that is left (or of the first to come). */
-  get firstIndex(): number {
-    return defined(this.#segments[0], "the oldest segment").firstIndex;
+  /**
+   * The first file of a log, with its first records, durable under its name: a crash leaves all or none. It is as large as
+   * the records need. There must be no log in the folder.
+   */
+  static async create(
+    options: WalOptions,
+    first: { readonly head: WalHead; readonly writes: readonly WalWrite[] },
+  ): Promise<void> {
+    const { disk, dir, segmentBytes, keys } = options;
+    await disk.makeDir(dir);
+    for (const spare of readNames(dir, await disk.list(dir)).spares) await disk.remove(spare);
+    const place = { segment: 1, firstIndex: first.head.firstIndex };
+    const chain = new Chain({ sequence: 0, crc: 0, key: await keys.current() });
+    const records = [
+      chain.encode(RecordType.SEGMENT, encodeSegment({ place, head: first.head.payload })),
+      ...first.writes.map((write) => chain.encode(write.type, write.payload)),
+    ];
+    const bytes = Buffer.concat(records);
+    const spare = await prepareSpare(disk, { dir, number: 0, bytes: Math.max(segmentBytes, bytes.length) });
+    try {
+      await spare.file.write(bytes, 0);
+      await spare.file.sync();
+    } finally {
+      await spare.file.close();
+    }
+    await disk.rename({ from: spare.path, to: segmentPath(dir, place) });
+    await disk.syncDir(dir);
   }
 
-  /** Index of the newest entry; one less than `firstIndex` when there is none. */
-  get lastIndex(): number {
-    return this.#lastIndex;
-  }
-
-  /** Bytes of entries that one append may hold. */
-  static batchBytesMax(segmentBytes: number): number {
-    return Math.min(4 * 1_048_576, Math.floor(segmentBytes / 2));
+  /** Bytes that one record's payload may hold. */
+  static payloadBytesMax(segmentBytes: number): number {
+    return Math.min(PAYLOAD_BYTES_MAX, Math.floor(segmentBytes / 2));
   }
 
   /**
-   * Writes the entries that follow the newest as one record and syncs it. Throws Unavailable when a write or sync failed:
-   * the entries may or may not be durable, and the log takes no more.
+   * Writes one record and syncs it. Throws Unavailable when a write or sync failed: the record may or may not be durable,
+   * and the log takes no more.
    */
-  async append(entries: readonly Uint8Array[]): Promise<AppendResult> {
+  async append(write: WalWrite): Promise<AppendResult> {
     assert(!this.#busy, "one append to the log at a time");
     if (this.#failure !== undefined) throw this.#failure;
     this.#busy = true;
     try {
-      const bytes = entries.reduce((sum, entry) => sum + entry.length, 0);
-      const needed = recordBytes(entriesBytes({ count: entries.length, bytes }));
-      if (this.#offset + needed > this.#options.segmentBytes) {
-        const rolled = await this.#roll();
+      const key = await this.#key();
+      if ("kind" in key) return key;
+      if (this.#offset + sealedBytes(write.payload) > this.#options.segmentBytes) {
+        const rolled = await this.#roll(key);
         if (rolled.kind === "full") return rolled;
       }
-      await this.#write(RecordType.ENTRIES, encodeEntries({ firstIndex: this.#lastIndex + 1, entries }));
-      this.#lastIndex += entries.length;
+      await this.#write(key, write);
       return { kind: "durable" };
     } finally {
       this.#busy = false;
     }
   }
 
-  /** Removes the segments that hold nothing after `index`. A file that cannot be removed is told of and tried again later. */
-  async dropThrough(index: number): Promise<void> {
+  /** Removes the segments that hold nothing above `top`. A file that cannot be removed is told of and tried again later. */
+  async dropThrough(top: number): Promise<void> {
     for (;;) {
       const [oldest, next] = this.#segments;
-      if (oldest === undefined || next === undefined || next.firstIndex > index + 1) return;
+      if (oldest === undefined || next === undefined || oldest.top > top) return;
       try {
-        await this.#options.disk.remove(oldest.path);
+        await this.#options.disk.remove(oldest.file.path);
         await this.#options.disk.syncDir(this.#options.dir);
       } catch (error) {
-        this.#options.logger.warn("cannot remove an old segment of the log", {
-          path: oldest.path,
-          error: errorText(error),
-        });
+        const path = oldest.file.path;
+        this.#options.logger.warn("cannot remove an old segment of the log", { path, error: errorText(error) });
         return;
       }
       this.#segments.shift();
@@ -159,34 +211,42 @@ export class Wal {
     await Promise.allSettled([this.#file.close()]);
   }
 
-  async #write(type: number, payload: Uint8Array): Promise<void> {
-    const { bytes, crc } = this.#encode(type, payload);
+  /** Until this opening's key is durable nothing of the log has changed, so a failure is "full". */
+  async #key(): Promise<SealKey | (AppendResult & { readonly kind: "full" })> {
+    try {
+      return await this.#options.keys.current();
+    } catch (error) {
+      return this.#full("cannot write a key for the log", error);
+    }
+  }
+
+  async #write(key: SealKey, write: WalWrite): Promise<void> {
+    const chain = this.#chain(key);
+    const bytes = chain.encode(write.type, write.payload);
+    const segment = this.#current();
+    // Whatever comes of the write, the segment may hold it.
+    segment.top = Math.max(segment.top, write.top);
     try {
       await this.#file.write(bytes, this.#offset);
       await this.#file.sync();
     } catch (error) {
       throw this.#fail(error);
     }
-    this.#advance({ bytes: bytes.length, crc });
+    this.#offset += bytes.length;
+    this.#advance(chain);
   }
 
-  /** Everything before it is synced: there is never more than one record under way. */
-  #encode(type: number, payload: Uint8Array): { readonly bytes: Uint8Array; readonly crc: number } {
-    const sequence = this.#sequence + 1;
-    return encodeRecord({
-      type,
-      keyId: 0,
-      sequence,
-      syncedSequence: this.#sequence,
-      previousCrc: this.#crc,
-      payload,
-    });
+  #chain(key: SealKey): Chain {
+    return new Chain({ sequence: this.#sequence, crc: this.#crc, key });
   }
 
-  #advance(written: { readonly bytes: number; readonly crc: number }): void {
-    this.#offset += written.bytes;
-    this.#sequence += 1;
-    this.#crc = written.crc;
+  #advance(chain: Chain): void {
+    this.#sequence = chain.sequence;
+    this.#crc = chain.crc;
+  }
+
+  #current(): ReplayedSegment {
+    return defined(this.#segments.at(-1), "a segment");
   }
 
   #fail(error: unknown): SwarmError {
@@ -194,23 +254,30 @@ export class Wal {
     return this.#failure;
   }
 
+  #full(what: string, error: unknown): AppendResult & { readonly kind: "full" } {
+    const { dir, logger } = this.#options;
+    logger.error(what, { dir, error: errorText(error) });
+    const reason = `there is no room for the manager's log in ${dir}: ${errorText(error)}; free some space on its disk and try again`;
+    return { kind: "full", reason };
+  }
+
   /** Begins the next segment. Until the spare gets its name nothing of the log has changed, so a failure up to there is "full". */
-  async #roll(): Promise<AppendResult> {
-    const { disk, dir, logger } = this.#options;
+  async #roll(key: SealKey): Promise<AppendResult> {
+    const { disk, dir } = this.#options;
     const ready = (await this.#spare) ?? { error: undefined };
     this.#spare = undefined;
     let spare = "file" in ready ? ready : undefined;
-    const place = { segment: defined(this.#segments.at(-1), "a segment").segment + 1, firstIndex: this.#lastIndex + 1 };
-    const header = this.#encode(RecordType.SEGMENT, encodeSegment(place));
+    const head = this.#head();
+    const place: SegmentPlace = { segment: this.#current().file.segment + 1, firstIndex: head.firstIndex };
+    const chain = this.#chain(key);
+    const header = chain.encode(RecordType.SEGMENT, encodeSegment({ place, head: head.payload }));
     try {
       spare ??= await this.#prepare();
-      await spare.file.write(header.bytes, 0);
+      await spare.file.write(header, 0);
       await spare.file.sync();
     } catch (error) {
       if (spare !== undefined) await discardSpare(disk, spare);
-      const reason = `there is no room for the manager's log in ${dir}: ${errorText(error)}; free some space on its disk and try again`;
-      logger.error("cannot begin a new segment of the log", { dir, error: errorText(error) });
-      return { kind: "full", reason };
+      return this.#full("cannot begin a new segment of the log", error);
     }
     const path = segmentPath(dir, place);
     try {
@@ -222,9 +289,9 @@ export class Wal {
     }
     const old = this.#file;
     this.#file = spare.file;
-    this.#offset = 0;
-    this.#advance({ bytes: header.bytes.length, crc: header.crc });
-    this.#segments.push({ ...place, path });
+    this.#offset = header.length;
+    this.#advance(chain);
+    this.#segments.push({ file: { ...place, path }, top: 0 });
     await Promise.allSettled([old.close()]);
     this.#beginSpare();
     return { kind: "durable" };
@@ -247,26 +314,28 @@ export class Wal {
   }
 }
 
-/** The first file of a log, with its first record, durable under its name. */
-async function firstSegment({ disk, dir, segmentBytes }: WalOptions): Promise<SegmentFile> {
-  const place = { segment: 1, firstIndex: 1 };
-  const spare = await prepareSpare(disk, { dir, number: 0, bytes: segmentBytes });
-  const header = encodeRecord({
-    type: RecordType.SEGMENT,
-    keyId: 0,
-    sequence: 1,
-    syncedSequence: 0,
-    previousCrc: 0,
-    payload: encodeSegment(place),
-  });
-  try {
-    await spare.file.write(header.bytes, 0);
-    await spare.file.sync();
-  } finally {
-    await spare.file.close();
+/** Records that follow each other. Everything before a record is synced: there is never more than one under way. */
+class Chain {
+  sequence: number;
+  crc: number;
+  readonly #key: SealKey;
+
+  constructor(state: { readonly sequence: number; readonly crc: number; readonly key: SealKey }) {
+    this.sequence = state.sequence;
+    this.crc = state.crc;
+    this.#key = state.key;
   }
-  const path = segmentPath(dir, place);
-  await disk.rename({ from: spare.path, to: path });
-  await disk.syncDir(dir);
-  return { ...place, path };
+
+  encode(type: number, payload: Uint8Array): Uint8Array {
+    const place = { sequence: this.sequence + 1, syncedSequence: this.sequence, previousCrc: this.crc };
+    const { bytes, crc } = encodeRecord({ type, keyId: this.#key.id, ...place, payload }, recordSealing(this.#key));
+    this.sequence += 1;
+    this.crc = crc;
+    return bytes;
+  }
+}
+
+/** Bytes in the file, at most. */
+function sealedBytes(payload: Uint8Array): number {
+  return RECORD_HEADER_BYTES + payload.length + SEAL_TAG_BYTES + 7;
 }
