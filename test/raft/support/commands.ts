@@ -2,7 +2,7 @@
 // The conformance data uses the first group; restart, read-index and those around them are this project's own.
 
 import type { ConfChange, ConfState } from "../../../manager/raft/index.ts";
-import type { Command } from "./datadriven.ts";
+import { type Command, parseCommands } from "./datadriven.ts";
 import { EMPTY_START, type NodeOptions, type Recipient, Scenario } from "./scenario.ts";
 import type { ScenarioNode } from "./scenario-node.ts";
 import { messageTypeOf, messageWords, parseChanges, progressWords, roleWord } from "./words.ts";
@@ -18,10 +18,7 @@ export function runCommand(scenario: Scenario, command: Command): string {
   const levelBefore = output.level;
   const level = command.name === "stabilize" ? value(command, "log-level") : undefined;
   if (level !== undefined) output.setLevel(level);
-  const action = ACTIONS[command.name];
-  if (action === undefined) throw new Error(`unknown command ${command.name}`);
-  const result = action(scenario, command);
-  const failure = typeof result === "string" ? result : null;
+  const failure = runAll(scenario, command);
   const isQuiet = output.isQuiet;
   if (level !== undefined) output.restoreLevel(levelBefore);
   const text = output.take();
@@ -29,10 +26,35 @@ export function runCommand(scenario: Scenario, command: Command): string {
   return text === "" ? "ok" : text;
 }
 
+/** Runs a command, and further ones where its input holds them, one a line. How it was refused; null where it was not. */
+function runAll(scenario: Scenario, command: Command): string | null {
+  const failure = runOne(scenario, command);
+  if (failure !== null || TAKES_INPUT.has(command.name)) return failure;
+  for (const line of command.input.split("\n").filter((each) => each.trim() !== "")) {
+    const [next] = parseCommands(`${line}\n----\n`, `the input of ${command.name}`);
+    const refused = next === undefined ? null : runOne(scenario, next);
+    if (refused !== null && scenario.output.isQuiet) return refused;
+    scenario.output.write(refused ?? "");
+  }
+  return null;
+}
+
+function runOne(scenario: Scenario, command: Command): string | null {
+  const action = ACTIONS[command.name];
+  if (action === undefined) return "unknown command";
+  const result = action(scenario, command);
+  return typeof result === "string" ? result : null;
+}
+
+/** Commands whose input is their own; any other one's is further commands. */
+const TAKES_INPUT = new Set(["propose-conf-change", "propose-batch"]);
+
 /** What a command returns is how it was refused; most return nothing. */
 type Action = (scenario: Scenario, command: Command) => unknown;
 
 const ACTIONS: Readonly<Record<string, Action>> = {
+  // A place to halt at with a debugger.
+  _breakpoint: () => null,
   "add-nodes": addNodes,
   campaign: (s, c) => s.report(firstNode(s, c).raw.campaign()),
   compact: (s, c) => {
@@ -137,7 +159,9 @@ function addNodes(scenario: Scenario, command: Command): string | null {
     else if (key === "disable-conf-change-validation") options.disableConfChangeValidation = isTrue;
     else if (key === "disable-proposal-forwarding") options.disableProposalForwarding = isTrue;
     else if (key === "step-down-on-removal") options.stepDownOnRemoval = isTrue;
-    else if (key === "read-only" || key === "read_only") options.refuseForgetLeader = first === "lease-based";
+    else if (key === "read-only" && ["safe", "lease-based"].includes(first))
+      options.refuseForgetLeader = first === "lease-based";
+    else if (key === "read-only") return `invalid read-only option "${first}"`;
     else throw new Error(`unknown argument ${key} of add-nodes`);
   }
   const state: ConfState = { ...EMPTY_START.conf, ...conf };
