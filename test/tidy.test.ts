@@ -116,7 +116,7 @@ const LAYERS: readonly Layer[] = [
     name: "agent",
     files: /^agent\//,
     may: /^(agent\/exec\/|proto\/)/,
-    packages: /^(node:|@peculiar\/x509|reflect-metadata)/,
+    packages: /^node:/,
     forbidden: [CLOCK, RANDOM],
   },
   {

@@ -256,7 +256,7 @@ export class ContainerController implements Controller {
     this.#existing = after;
   }
 
-  /** Shim, cgroup, overlay, then network: an address is free only when nothing can use it any more. Idempotent. */
+  /** Shim and cgroup, then network, then layers: an address is free only when nothing can use it any more. Idempotent. */
   async #giveBack(): Promise<void> {
     const { clock, network } = this.#parts;
     const existing = this.#existing;

@@ -42,7 +42,7 @@ export interface ImageDocument {
 
 /** Longest configuration or manifest that is read. */
 export const DOCUMENT_BYTES_MAX: number = 4 * 1024 * 1024;
-/** Docker's limit; the overlay of the container core takes 128. */
+/** Docker's limit; the overlay of the container core takes 500. */
 const LAYERS_MAX = 125;
 
 const SHA256 = /^sha256:[0-9a-f]{64}$/;
