@@ -42,4 +42,6 @@ export interface TransportReceiver {
   removed(): void;
   /** Whether a message of this member may be taken: false for a removed one, which is to be told so. */
   isRemoved(id: RaftId): boolean;
+  /** A peer has said who it is and where it listens, over a connection that proves it: it is answered even while this log does not name it. */
+  introduced(member: Member): void;
 }
