@@ -22,6 +22,13 @@ import type { Waits } from "./replicated-log-waits.ts";
 
 const CHANGE_TIMEOUT_MS = 10_000;
 
+export interface ChangeRequest {
+  readonly type: ConfChangeType;
+  readonly raftId: RaftId;
+  /** The member as it is to be known, encoded; empty: nothing is said of it. */
+  readonly context: Uint8Array;
+}
+
 export interface MembershipChangesOptions {
   readonly random: Random;
   readonly waits: Waits;
@@ -31,11 +38,7 @@ export interface MembershipChangesOptions {
   /** Throws when this node does not lead. */
   readonly assertLeader: () => void;
   /** Where the entry stands in the log, or why it is in none. */
-  readonly propose: (change: {
-    readonly type: ConfChangeType;
-    readonly raftId: RaftId;
-    readonly context: Uint8Array;
-  }) => { readonly index: Index; readonly term: Term } | StepError;
+  readonly propose: (change: ChangeRequest) => { readonly index: Index; readonly term: Term } | StepError;
 }
 
 interface Pending {

@@ -4,7 +4,8 @@
 import type { Entry, HardState, Index, Message, RaftId, SnapshotRef } from "raft-ts";
 import { AssertionError, assert } from "../../proto/base/assert.ts";
 import { type ChildAbort, childOf } from "../../proto/base/abort.ts";
-import { SwarmError, errorText } from "../../proto/base/errors.ts";
+import { diskErrorCode } from "../../proto/base/disk.ts";
+import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import type { Logger } from "../../proto/base/log.ts";
 import type { LogSnapshotMeta, LogStorage } from "./replicated-log-storage.ts";
 import type { IncomingSnapshot, Transport } from "./transport.ts";
@@ -112,7 +113,16 @@ export class Snapshots {
     this.#incoming = { meta, installed };
     try {
       logger.info("receiving a snapshot", { index: meta.index, from: message.from });
-      await storage.receiveSnapshot(meta, chunks, signal);
+      await storage.receiveSnapshot(meta, chunks, signal).catch((error: unknown) => {
+        if (isSwarmError(error) || diskErrorCode(error) === "") throw error;
+        throw new SwarmError(
+          "Unavailable",
+          `the snapshot cannot be stored: ${errorText(error)}; make room on the disk`,
+          {
+            cause: error,
+          },
+        );
+      });
       signal.throwIfAborted();
       // The membership is what the core is to believe, whatever the message says of it.
       if (step({ ...message, snapshot: { ...ref, conf: membership.conf } })) await installed.promise;
