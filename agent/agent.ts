@@ -18,7 +18,7 @@ import type { Executor } from "./exec/executor.ts";
 import { Journal } from "./journal.ts";
 import { Managers } from "./managers.ts";
 import { Reporter } from "./reporter.ts";
-import { runSession } from "./session.ts";
+import { type Redirect, runSession } from "./session.ts";
 import { Streams } from "./streams.ts";
 import { Worker, type WorkerCounts } from "./worker.ts";
 
@@ -27,6 +27,8 @@ const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 8_000;
 /** A session that held this long was a good one: the next failure starts from the shortest delay. */
 const GOOD_SESSION_MS = 10_000;
+/** Managers that send the agent on to each other are not followed further than this without a pause. */
+const REDIRECTS_MAX = 3;
 
 /** A connection to one manager. */
 export interface ManagerLink {
@@ -122,12 +124,19 @@ export class Agent {
     this.#leaving.signal.addEventListener("abort", () => child.abort(), { once: true });
     if (this.#leaving.signal.aborted) child.abort();
     const stopped = (): boolean => child.signal.aborted;
+    let leader: string | undefined;
+    let redirects = 0;
     while (!stopped()) {
       const startedMs = clock.monotonicMs();
-      const address = this.#managers.pick();
+      const address = leader ?? this.#managers.pick();
+      leader = undefined;
       try {
         if (address === undefined) throw new Error("no manager is known");
-        await this.#attend(address, child.signal);
+        const redirect = await this.#attend(address, child.signal);
+        await this.#managers.replace(redirect.managers);
+        leader = redirect.leaderAddr;
+        redirects += 1;
+        if (redirects <= REDIRECTS_MAX) continue;
       } catch (error) {
         if (error instanceof AssertionError) throw error;
         if (stopped()) break;
@@ -135,6 +144,7 @@ export class Agent {
         if (address !== undefined) this.#managers.failed(address);
         logger.warn("no session with a manager", { manager: address ?? "", error: errorText(error) });
       }
+      redirects = 0;
       if (clock.monotonicMs() - startedMs >= GOOD_SESSION_MS) backoff.reset();
       await clock.sleep(backoff.nextMs(), child.signal).catch(() => undefined);
     }
@@ -142,8 +152,8 @@ export class Agent {
     this.#connection = { kind: "connecting", error: "" };
   }
 
-  /** Sessions over one connection, until one fails. */
-  async #attend(address: string, signal: AbortSignal): Promise<void> {
+  /** Sessions over one connection, until one fails or the manager sends this node to the leader. */
+  async #attend(address: string, signal: AbortSignal): Promise<Redirect> {
     const { clock, executor, logger } = this.#options;
     const link = this.#options.dial(address);
     const streams = new Streams({ client: link.client, worker: this.#worker, logger, signal });
@@ -162,6 +172,7 @@ export class Agent {
           },
           streams.signal,
         );
+        if (end.kind === "redirect") return end;
         sessionId = end.sessionId;
       }
     } finally {

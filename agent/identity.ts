@@ -5,8 +5,9 @@ import { Backoff } from "../proto/base/backoff.ts";
 import type { Clock } from "../proto/base/clock.ts";
 import { SwarmError, errorText, isSwarmError } from "../proto/base/errors.ts";
 import type { Logger } from "../proto/base/log.ts";
+import { Notice } from "../proto/base/notice.ts";
 import type { Random } from "../proto/base/random.ts";
-import type { TlsIdentity } from "../proto/rpc/tls.ts";
+import type { NodeRoleName, TlsIdentity } from "../proto/rpc/tls.ts";
 import {
   type NodeFacts,
   type StoredIdentity,
@@ -45,7 +46,10 @@ export interface IdentityOptions {
 export class NodeIdentity {
   readonly #options: IdentityOptions;
   readonly #listeners: Set<() => void> = new Set();
+  readonly #wake: Notice = new Notice();
   #stored: StoredIdentity;
+  /** What the cluster last said this node is; undefined once a renewal has asked for it. */
+  #expected: NodeRoleName | undefined;
 
   private constructor(options: IdentityOptions, stored: StoredIdentity) {
     this.#options = options;
@@ -93,26 +97,39 @@ export class NodeIdentity {
     return () => void this.#listeners.delete(listener);
   }
 
+  /** What the cluster says this node is now. Where the certificate says otherwise, `run` renews it at once. */
+  expectRole(role: NodeRoleName): void {
+    this.#expected = role;
+    if (role !== this.facts.role) this.#wake.raise();
+  }
+
   /** Has a new key certified and takes it. On failure the old identity stays. */
   async renew(issuer: Issuer, signal: AbortSignal): Promise<void> {
     const before = this.#stored;
+    // What is said from here on may be newer than the certificate that comes.
+    this.#expected = undefined;
     const renewed = await obtain(this.#options.dir, { issuer, managers: before.managers, before }, signal);
     this.#stored = renewed;
     for (const listener of this.#listeners) listener();
   }
 
-  /** Renews for as long as the daemon runs, at a random point of each certificate's life. Rejects with the signal's reason. */
+  /**
+   * Renews for as long as the daemon runs, at a random point of each certificate's life and when the node's role changes.
+   * Rejects with the signal's reason.
+   */
   async run(issuer: Issuer, signal: AbortSignal): Promise<never> {
     const { clock, random, logger } = this.#options;
     const backoff = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
     for (;;) {
-      await sleepUntil(clock, { atMs: renewalAt(this.facts, random), signal });
+      await this.#untilDue(renewalAt(this.facts, random), signal);
+      const { role } = this.facts;
       for (let done = false; !done;) {
         try {
           await this.renew(issuer, signal);
           backoff.reset();
           done = true;
           logger.info("the node's certificate is renewed", { until: new Date(this.facts.expiresAtMs).toISOString() });
+          if (this.facts.role !== role) logger.info("this node has another role now", { role: this.facts.role });
         } catch (error) {
           signal.throwIfAborted();
           if (!isSwarmError(error) && (error as NodeJS.ErrnoException).code === undefined) throw error;
@@ -123,6 +140,22 @@ export class NodeIdentity {
           });
           await clock.sleep(backoff.nextMs(), signal);
         }
+      }
+    }
+  }
+
+  /** Settles at a time of the clock, or as soon as another role is expected than the certificate has. */
+  async #untilDue(atMs: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    for (;;) {
+      signal.throwIfAborted();
+      const leftMs = atMs - clock.now();
+      if (leftMs <= 0 || (this.#expected !== undefined && this.#expected !== this.facts.role)) return;
+      const cancel = clock.after(Math.min(leftMs, NAP_MS), () => this.#wake.raise());
+      try {
+        await this.#wake.wait(signal);
+      } finally {
+        cancel();
       }
     }
   }
@@ -179,11 +212,4 @@ function checked(issued: IssuedIdentity, before: StoredIdentity | undefined): No
     "Internal",
     `the manager sent a certificate for node ${facts.nodeId} of another cluster or root`,
   );
-}
-
-async function sleepUntil(clock: Clock, until: { readonly atMs: number; readonly signal: AbortSignal }): Promise<void> {
-  for (let left = until.atMs - clock.now(); left > 0; left = until.atMs - clock.now()) {
-    await clock.sleep(Math.min(left, NAP_MS), until.signal);
-  }
-  until.signal.throwIfAborted();
 }

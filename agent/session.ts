@@ -41,8 +41,18 @@ export interface Redescribe {
   readonly sessionId: string;
 }
 
-/** Runs until the machine's description changed. Rejects when the session is over in any other way. */
-export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<Redescribe> {
+/** This manager does not lead: register at the one that does. */
+export interface Redirect {
+  /** host:port */
+  readonly leaderAddr: string;
+  /** host:port of every manager. */
+  readonly managers: readonly string[];
+}
+
+export type SessionEnd = ({ readonly kind: "redescribe" } & Redescribe) | ({ readonly kind: "redirect" } & Redirect);
+
+/** Runs until the machine's description changed or the manager names another. Rejects when the session is over in any other way. */
+export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<SessionEnd> {
   const group = new Group(signal);
   try {
     const description = await options.describe();
@@ -53,7 +63,11 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
       (deadline) => abortable(messages.next(), deadline),
     );
     if (first.done === true) throw over("session");
-    const { sessionId } = first.value;
+    const { leaderAddr, managers, sessionId } = first.value;
+    if (leaderAddr !== "") {
+      await messages.return?.();
+      return { kind: "redirect", leaderAddr, managers };
+    }
     await options.onMessage(first.value);
     options.reporter.repeatAll();
     group.spawn(() => follow(options, messages));
@@ -65,7 +79,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     group.spawn((stop) => watchDescription(options, { description, group }, stop));
     await group.join();
     signal.throwIfAborted();
-    return { sessionId };
+    return { kind: "redescribe", sessionId };
   } finally {
     group.stop();
     await group.join();

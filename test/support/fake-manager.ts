@@ -29,6 +29,8 @@ export class FakeManager {
   down: SwarmError | undefined;
   /** Only the taking of statuses fails. */
   refuseStatuses: SwarmError | undefined;
+  /** Set: sessions are sent there (host:port), with this list of managers. */
+  redirect: { readonly leaderAddr: string; readonly managers: readonly string[] } | undefined;
   periodMs = 5_000;
   #messages = new Queue<SessionMessage>(100);
   #assignments = new Queue<AssignmentsMessage>(100);
@@ -69,7 +71,7 @@ export class FakeManager {
   readonly client: Client<typeof DispatcherService> = {
     session: (request, { signal }) => {
       this.sessions.push(request);
-      this.say({});
+      this.say(this.redirect === undefined ? {} : { sessionId: "", ...this.redirect });
       return this.#serve(this.#messages, signal);
     },
     heartbeat: ({ sessionId }) => {

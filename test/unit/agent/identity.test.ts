@@ -230,3 +230,40 @@ test("the loop renews in time over a life of 90 days, and goes on after failures
     assert.equal(clock.pending, 0);
   });
 });
+
+test("a node that is given another role renews at once, and asks no more when it has it", async () => {
+  await withDir(async (dir) => {
+    const clock = new ManualClock(systemClock.now());
+    const ca = await makeClusterCa({ seed: 3, clock });
+    const authority = await Authority.open({ clock, random: seededRandom(8) }, ca.root);
+    let role: "worker" | "manager" = "worker";
+    let asked = 0;
+    const sign: Issuer = async (csrPem) => {
+      asked += 1;
+      const subject = { nodeId: "n".repeat(25), role, clusterId: ca.clusterId, expiryMs: HOUR_MS };
+      return { certPem: (await authority.issue(csrPem, subject)).certPem, caPem: ca.root.certPem };
+    };
+    const identity = await NodeIdentity.create({ ...options(dir), clock }, { issuer: sign, managers: [] }, signal);
+    const stop = new AbortController();
+    const ended = assert.rejects(identity.run(sign, stop.signal), /enough/);
+    identity.expectRole("worker");
+    await settled(1);
+    assert.equal(asked, 1);
+    role = "manager";
+    const changed = new Promise<void>((resolve) => void identity.onChange(resolve));
+    identity.expectRole("manager");
+    await changed;
+    assert.equal(identity.facts.role, "manager");
+    identity.expectRole("manager");
+    // Said before the renewal and heard after it: the answer decides.
+    const once = new Promise<void>((resolve) => void identity.onChange(resolve));
+    identity.expectRole("worker");
+    await once;
+    assert.equal(identity.facts.role, "manager");
+    await settled(1);
+    assert.equal(asked, 3);
+    stop.abort(new Error("enough"));
+    await ended;
+    assert.equal(clock.pending, 0);
+  });
+});

@@ -147,6 +147,53 @@ test("an agent whose manager is gone goes to another", async () => {
   );
 });
 
+test("an agent that is sent to the leader dials it at once", async () => {
+  await withAgent(
+    async ({ agent, clock, managers, dialled }) => {
+      const leader = managers["m3:2377"];
+      assert.ok(leader !== undefined);
+      const all = ["m1:2377", "m2:2377", "m3:2377"];
+      for (const address of ["m1:2377", "m2:2377"]) {
+        const manager = managers[address];
+        assert.ok(manager !== undefined);
+        manager.redirect = { leaderAddr: "m3:2377", managers: all };
+      }
+      await eventually(() => leader.beats.length === 1);
+      assert.deepEqual(agent.connection, { kind: "connected", manager: "m3:2377" });
+      assert.deepEqual([...agent.managers].sort(), all);
+      leader.down = new SwarmError("Unavailable", "gone");
+      leader.drop();
+      await eventually(() => agent.connection.kind === "connecting");
+      const next = managers["m1:2377"];
+      assert.ok(next !== undefined && managers["m2:2377"] !== undefined);
+      next.redirect = undefined;
+      managers["m2:2377"].redirect = { leaderAddr: "m1:2377", managers: all };
+      await clock.advance(1_000);
+      await eventually(() => next.beats.length > 0);
+      assert.equal(dialled.at(-1), "m1:2377");
+    },
+    ["m1:2377", "m2:2377", "m3:2377"],
+  );
+});
+
+test("managers that send an agent to each other are asked at the pace of failures", async () => {
+  await withAgent(
+    async ({ clock, managers, dialled }) => {
+      const [one, two] = [managers["m1:2377"], managers["m2:2377"]];
+      assert.ok(one !== undefined && two !== undefined);
+      one.redirect = { leaderAddr: "m2:2377", managers: [] };
+      two.redirect = { leaderAddr: "m1:2377", managers: [] };
+      await eventually(() => dialled.length === 4);
+      await clock.advance(60_000);
+      assert.ok(dialled.length >= 8 && dialled.length <= 120, `${dialled.length} dials in a minute`);
+      one.redirect = undefined;
+      await clock.advance(8_000);
+      await eventually(() => one.beats.length > 0);
+    },
+    ["m1:2377", "m2:2377"],
+  );
+});
+
 test("a status that a manager refuses ends the session and is brought by the next one", async () => {
   await withAgent(async ({ agent, clock, manager }) => {
     manager.refuseStatuses = new SwarmError("Unavailable", "no leader");
