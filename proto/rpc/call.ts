@@ -4,6 +4,7 @@ import type { ClientDuplexStream, ClientReadableStream } from "@grpc/grpc-js";
 import { systemClock } from "../base/clock.ts";
 import { SwarmError } from "../base/errors.ts";
 import type { RpcChannel } from "./channel.ts";
+import { headersFor } from "./forwarded.ts";
 import type { CallOptions, Client, Method, Service } from "./methods.ts";
 import { fromWire } from "./status.ts";
 
@@ -20,13 +21,19 @@ function clientMethod(method: Method, channel: RpcChannel): unknown {
   const decode = method.responseDeserialize;
   if (method.requestStream) {
     return (requests: AsyncIterable<unknown>, options: CallOptions) => {
-      const call = channel.client.makeBidiStreamRequest(method.path, encode, decode);
+      const call = channel.client.makeBidiStreamRequest(method.path, encode, decode, headersFor(options.forwardedFor));
       return exchange(call, requests, { channel, signal: options.signal });
     };
   }
   if (method.responseStream) {
     return (request: unknown, options: CallOptions) => {
-      const call = channel.client.makeServerStreamRequest(method.path, encode, decode, request);
+      const call = channel.client.makeServerStreamRequest(
+        method.path,
+        encode,
+        decode,
+        request,
+        headersFor(options.forwardedFor),
+      );
       return receive(call, { channel, signal: options.signal });
     };
   }
@@ -42,6 +49,7 @@ function clientMethod(method: Method, channel: RpcChannel): unknown {
         encode,
         decode,
         request,
+        headersFor(options.forwardedFor),
         { deadline },
         (error, response) => {
           options.signal.removeEventListener("abort", cancel);

@@ -24,4 +24,6 @@ export interface CallContext {
   /** Aborts when the caller goes away, its deadline passes or the server stops. */
   readonly signal: AbortSignal;
   readonly caller: Caller;
+  /** Id of the manager that passed the call on in the caller's name. */
+  readonly forwardedBy?: string;
 }

@@ -1,6 +1,6 @@
 // The shapes of generated methods, and what clients and servers look like over them.
 
-import type { CallContext } from "./caller.ts";
+import type { CallContext, Caller } from "./caller.ts";
 
 export interface Method {
   readonly path: string;
@@ -21,6 +21,8 @@ export interface CallOptions {
   readonly signal: AbortSignal;
   /** Unary calls only: the longest wait for the answer. Absent: 60 s. */
   readonly timeoutMs?: number;
+  /** Managers only: the caller in whose name this call is passed on. */
+  readonly forwardedFor?: Caller;
 }
 
 /** One function per method; every failure is a SwarmError with the server's code and sentence. */

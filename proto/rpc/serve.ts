@@ -20,6 +20,7 @@ import { SwarmError, errorText, isSwarmError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { type CallContext, type Caller, type CallerKind, callerKind } from "./caller.ts";
 import { MESSAGE_BYTES_MAX } from "./channel.ts";
+import { originalCaller } from "./forwarded.ts";
 import type { Handlers, Method, Service } from "./methods.ts";
 import { toWire } from "./status.ts";
 
@@ -109,9 +110,10 @@ export class RpcServer {
 
   #wrap(method: Method, handler: AnyHandler, allowed: readonly CallerKind[]): UntypedHandleCall {
     const admit = (call: AnyCall): CallContext => {
-      const caller = this.#options.callerOf(call);
-      if (!allowed.includes(callerKind(caller))) throw new SwarmError("PermissionDenied", refusal(method.path, caller));
-      return { caller, signal: AbortSignal.any([this.#stopping.signal, abortOnCancel(call)]) };
+      const told = originalCaller(this.#options.callerOf(call), call.metadata);
+      if (!allowed.includes(callerKind(told.caller)))
+        throw new SwarmError("PermissionDenied", refusal(method.path, told.caller));
+      return { ...told, signal: AbortSignal.any([this.#stopping.signal, abortOnCancel(call)]) };
     };
     const report = (error: unknown): ReturnType<typeof toWire> => {
       if (!isSwarmError(error)) {
