@@ -29,6 +29,8 @@ export interface GroupMember {
   readonly trace: TraceEvent[];
 }
 
+export type Fate = "committed" | "dropped" | "ambiguous";
+
 const SNAPSHOT_EVERY = 50;
 
 export class LogGroup {
@@ -151,6 +153,7 @@ export class LogGroup {
     const member = this.member(id);
     this.network.leave(id);
     this.members.delete(id);
+    member.storage.crash();
     member.stop.abort(new Error("killed"));
     return member;
   }
@@ -160,17 +163,24 @@ export class LogGroup {
   }
 
   /** Creates a service in the member's store; answers what became of it. */
-  async write(member: GroupMember): Promise<"committed" | "dropped" | "ambiguous"> {
+  write(member: GroupMember): Promise<Fate> {
+    return this.settle(this.begin(member).outcome);
+  }
+
+  /** Begins to create a service; somebody must move the clock until its fate is known. */
+  begin(member: GroupMember): { readonly id: string; readonly outcome: Promise<Fate> } {
     this.#writes += 1;
     const id = `service-${this.#writes}`;
-    try {
-      await this.settle(member.store.update((tx) => tx.services.create(wholeService(Service.create({ id })))));
-      return "committed";
-    } catch (error) {
-      if (isSwarmError(error, "Unavailable")) return "dropped";
-      if (isSwarmError(error, "Internal")) return "ambiguous";
-      throw error;
-    }
+    const done = member.store.update((tx) => tx.services.create(wholeService(Service.create({ id }))));
+    const outcome = done.then(
+      (): Fate => "committed",
+      (error: unknown): Fate => {
+        if (isSwarmError(error, "Unavailable")) return "dropped";
+        if (isSwarmError(error, "Internal")) return "ambiguous";
+        throw error;
+      },
+    );
+    return { id, outcome };
   }
 
   /** Moves the clock until the promise settles. */

@@ -34,7 +34,7 @@ export class MemoryRaftStorage implements LogStorage {
   delayMs = 0;
   /** What the next writes find; it goes on until the test changes it. */
   fault: "none" | "full" | "broken" = "none";
-  appends = 0;
+  #life = 0;
   isClosed = false;
 
   constructor(options: {
@@ -91,7 +91,6 @@ export class MemoryRaftStorage implements LogStorage {
   }): Promise<LogAppendResult> {
     await this.#wait();
     if (this.fault === "full") return { kind: "full", reason: "no space left" };
-    this.appends += 1;
     this.#log.append(work.entries);
     if (work.hard !== null) this.#log.setHardState(work.hard);
     return { kind: "durable" };
@@ -142,9 +141,17 @@ export class MemoryRaftStorage implements LogStorage {
     return Promise.resolve();
   }
 
+  /** The process is gone: what it still waits for never reaches the disk. */
+  crash(): void {
+    this.#life += 1;
+    this.#received = undefined;
+  }
+
   async #wait(): Promise<void> {
+    const life = this.#life;
     if (this.delayMs > 0) await this.#clock.sleep(this.delayMs, new AbortController().signal);
     else await Promise.resolve();
-    if (this.fault === "broken") throw Object.assign(new Error("EIO: the disk is broken"));
+    if (life !== this.#life) throw new Error("the process is gone");
+    if (this.fault === "broken") throw new Error("EIO: the disk is broken");
   }
 }
