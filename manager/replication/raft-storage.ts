@@ -14,8 +14,8 @@ import {
   confStateHas,
 } from "raft-ts";
 import { assert, defined } from "../../proto/base/assert.ts";
-import type { Disk } from "../../proto/base/disk.ts";
-import { SwarmError } from "../../proto/base/errors.ts";
+import { type Disk, diskErrorCode } from "../../proto/base/disk.ts";
+import { SwarmError, isSwarmError } from "../../proto/base/errors.ts";
 import type { Logger } from "../../proto/base/log.ts";
 import type { Random } from "../../proto/base/random.ts";
 import { type Membership, NO_MEMBERSHIP } from "./membership.ts";
@@ -27,7 +27,7 @@ import { KeyRing } from "./seal-keys.ts";
 import type { SnapshotMeta } from "./snapshot-file.ts";
 import { type LoadedSnapshot, type SnapshotFile, SnapshotFolder } from "./snapshot-folder.ts";
 import { type AppendResult, SEGMENT_BYTES, Wal, type WalHead, type WalOptions, type WalWrite } from "./wal.ts";
-import { damaged } from "./wal-errors.ts";
+import { damaged, unwritable } from "./wal-errors.ts";
 
 export type { StorageMeta } from "./payload.ts";
 export type { SnapshotMeta } from "./snapshot-file.ts";
@@ -97,6 +97,10 @@ export class RaftStorage implements LogReader {
    * (nothing is changed then), Unavailable when the log cannot be written, or the signal's reason.
    */
   static async open(options: RaftStorageOptions, signal: AbortSignal): Promise<RaftStorage | undefined> {
+    return naming(options, () => RaftStorage.#open(options, signal));
+  }
+
+  static async #open(options: RaftStorageOptions, signal: AbortSignal): Promise<RaftStorage | undefined> {
     signal.throwIfAborted();
     const keys = await KeyRing.open(options);
     const folder = snapshotFolder(options, keys);
@@ -109,6 +113,8 @@ export class RaftStorage implements LogReader {
     let storage: RaftStorage | undefined;
     const head = (): WalHead => defined(storage, "the storage").#head();
     const onEnd = async (): Promise<void> => {
+      const detail = replay.problem();
+      if (detail !== undefined) throw damaged({ path: walOptions.dir, detail });
       storage = new RaftStorage(options, { folder, replay });
       await storage.#loadNewest(walOptions.dir);
     };
@@ -119,12 +125,16 @@ export class RaftStorage implements LogReader {
     );
     const opened = defined<RaftStorage>(storage, "the storage");
     opened.#wal = wal;
-    await folder.removeDrafts();
+    await folder.settle();
     return opened;
   }
 
-  /** Begins a log. A crash leaves none or all of it. Throws AlreadyExists when there is one. */
+  /** Begins a log. A crash leaves none or all of it. Throws AlreadyExists when there is one, Unavailable when it cannot be written. */
   static async create(options: RaftStorageOptions, first: FirstState, signal: AbortSignal): Promise<RaftStorage> {
+    return naming(options, () => RaftStorage.#create(options, first, signal));
+  }
+
+  static async #create(options: RaftStorageOptions, first: FirstState, signal: AbortSignal): Promise<RaftStorage> {
     signal.throwIfAborted();
     const keys = await KeyRing.open(options);
     const folder = snapshotFolder(options, keys);
@@ -132,7 +142,7 @@ export class RaftStorage implements LogReader {
     if (await Wal.exists(walOptions))
       throw new SwarmError("AlreadyExists", `there is a manager's log in ${walOptions.dir} already`);
     await refuseOrphans(folder, walOptions.dir);
-    await folder.removeDrafts();
+    await folder.settle();
     await folder.tidy();
     const { snapshot, meta } = first;
     // Received ones count only once a log names them: a crash before that leaves nothing.
@@ -341,6 +351,16 @@ export class RaftStorage implements LogReader {
     // What is in a snapshot is committed, also where the hard state was not written since.
     this.#hard = { ...this.#hard, commit: Math.max(this.#hard.commit, file.index) };
     await this.#compact();
+  }
+}
+
+/** What the disk throws while a log is opened is told with the folder and what to do. */
+async function naming<T>({ dir }: RaftStorageOptions, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (isSwarmError(error) || diskErrorCode(error) === "") throw error;
+    throw unwritable({ path: dir, error });
   }
 }
 
