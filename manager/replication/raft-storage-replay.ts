@@ -1,7 +1,7 @@
 // What a log says when it is read back: the hard state and the entries, rebuilt record by record in memory. It refuses what
 // no correct log says.
 
-import { type Entry, type HardState, EMPTY_CONF_STATE, EMPTY_HARD_STATE, MemoryStorage } from "raft-ts";
+import { type Entry, type HardState, type Index, EMPTY_CONF_STATE, EMPTY_HARD_STATE, MemoryStorage } from "raft-ts";
 import {
   type Batch,
   type Place,
@@ -17,10 +17,17 @@ import type { Taken } from "./wal-replay.ts";
 const NO_DATA = new Uint8Array(0);
 
 export class LogReplay {
-  readonly memory: MemoryStorage = new MemoryStorage();
+  memory: MemoryStorage = new MemoryStorage();
   hard: HardState = EMPTY_HARD_STATE;
   /** Invariant: there once a head was taken. */
   meta: StorageMeta | undefined;
+  /**
+   * Of the last entry. Less than the memory's only between records that replaced entries which are in a snapshot by now: where
+   * old segments are gone, what is left may begin by replacing some of what they held.
+   */
+  #last: Index = 0;
+  /** Whether the memory's base is the first head's. */
+  #isBaseOfHead = true;
 
   onHead(payload: Uint8Array): Taken {
     const head = decodeHead(payload);
@@ -44,6 +51,7 @@ export class LogReplay {
         const { place, batch } = installed;
         if (place.index < this.memory.firstIndex())
           return { kind: "refused", detail: `puts a snapshot of entry ${place.index} into the log's past` };
+        this.#isBaseOfHead = false;
         this.#restart(place);
         const taken = this.#take(batch);
         return taken.kind === "taken" ? { kind: "taken", top: Math.max(taken.top, place.index) } : taken;
@@ -56,21 +64,24 @@ export class LogReplay {
   #begin({ meta, hard, base }: SegmentHead): void {
     this.meta = meta;
     this.hard = hard;
-    if (base.index > 0) this.#restart(base);
+    this.#restart(base);
   }
 
   #restart({ index, term }: Place): void {
-    this.memory.applySnapshot({ index, term, conf: EMPTY_CONF_STATE, data: NO_DATA });
+    this.memory = new MemoryStorage();
+    this.#last = index;
+    if (index > 0) this.memory.applySnapshot({ index, term, conf: EMPTY_CONF_STATE, data: NO_DATA });
   }
 
   #agrees({ meta, hard, base }: SegmentHead): boolean {
-    const last = this.memory.lastIndex();
+    const last = this.#last;
+    const term = this.memory.term(last);
     return (
       meta.raftId === this.meta?.raftId &&
       meta.nodeId === this.meta.nodeId &&
       meta.clusterId === this.meta.clusterId &&
       base.index === last &&
-      base.term === this.memory.term(last) &&
+      (base.term === term || term === "compacted") &&
       hard.term === this.hard.term &&
       hard.vote === this.hard.vote &&
       hard.commit >= this.hard.commit &&
@@ -78,10 +89,15 @@ export class LogReplay {
     );
   }
 
+  /** What is wrong with the log as a whole, if anything. */
+  problem(): string | undefined {
+    const base = this.memory.firstIndex() - 1;
+    return this.#last < base ? `it ends at entry ${this.#last}, and it held entry ${base} before` : undefined;
+  }
+
   #take({ hard, entries }: Batch): Taken {
-    const detail = entriesProblem(this.memory, entries) ?? hardProblem(this.hard, hard);
+    const detail = this.#append(entries) ?? hardProblem(this.hard, hard);
     if (detail !== undefined) return { kind: "refused", detail };
-    this.memory.append(entries);
     this.hard = hard ?? this.hard;
     const last = this.memory.lastIndex();
     if (this.hard.commit > last)
@@ -90,6 +106,25 @@ export class LogReplay {
         detail: `says that entry ${this.hard.commit} is committed, and the log ends at ${last}`,
       };
     return { kind: "taken", top: entries.at(-1)?.index ?? 0 };
+  }
+
+  /** Answers what is wrong with them, if anything. */
+  #append(entries: readonly Entry[]): string | undefined {
+    const [first] = entries;
+    const last = entries.at(-1);
+    if (first === undefined || last === undefined) return undefined;
+    const base = this.memory.firstIndex() - 1;
+    if (first.index > this.#last + 1) return `holds entry ${first.index}, and entry ${this.#last + 1} is missing`;
+    if (first.index <= base && this.#isBaseOfHead) {
+      const atBase = entries[base - first.index];
+      this.#restart({ index: base, term: atBase?.term ?? 0 });
+    }
+    const fresh = entries.filter((each) => each.index > base || !this.#isBaseOfHead);
+    const problem = entriesProblem(this.memory, fresh);
+    if (problem !== undefined) return problem;
+    this.memory.append(fresh);
+    this.#last = last.index;
+    return undefined;
   }
 }
 

@@ -6,7 +6,7 @@
 import type { Disk } from "../../proto/base/disk.ts";
 import { diskErrorCode } from "../../proto/base/disk.ts";
 import type { Random } from "../../proto/base/random.ts";
-import { KEY_BYTES, NONCE_PREFIX_BYTES, type SealKey } from "./seal.ts";
+import { KEY_BYTES, NONCE_PREFIX_BYTES, type SealKey, secretKey } from "./seal.ts";
 import { damaged } from "./wal-errors.ts";
 
 /** Far above what is ever in use; a file with more is not ours. */
@@ -69,7 +69,7 @@ export class KeyRing {
     const before = this.#keys ?? [];
     const made: SealKey = {
       id: before.reduce((most, each) => Math.max(most, each.id), 0) + 1,
-      key: random.bytes(KEY_BYTES),
+      key: secretKey(random.bytes(KEY_BYTES)),
       noncePrefix: random.bytes(NONCE_PREFIX_BYTES),
     };
     const keys = [...before.filter((each) => this.#used.has(each.id)), made];
@@ -118,7 +118,7 @@ async function readText(disk: Disk, path: string): Promise<string | undefined> {
 
 function encodeKeys(keys: readonly SealKey[]): string {
   const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-  const plain = keys.map(({ id, key, noncePrefix }) => ({ id, key: hex(key), noncePrefix: hex(noncePrefix) }));
+  const plain = keys.map(({ id, key, noncePrefix }) => ({ id, key: hex(key.export()), noncePrefix: hex(noncePrefix) }));
   return `${JSON.stringify({ keys: plain }, undefined, 1)}\n`;
 }
 
@@ -142,7 +142,7 @@ function decodeKey(plain: unknown): SealKey | undefined {
   const key = fromHex(plain["key"], KEY_BYTES);
   const noncePrefix = fromHex(plain["noncePrefix"], NONCE_PREFIX_BYTES);
   if (typeof id !== "number" || !Number.isInteger(id) || id < 1 || id > 0xffff_ffff) return undefined;
-  return key === undefined || noncePrefix === undefined ? undefined : { id, key, noncePrefix };
+  return key === undefined || noncePrefix === undefined ? undefined : { id, key: secretKey(key), noncePrefix };
 }
 
 function fromHex(text: unknown, bytes: number): Uint8Array | undefined {

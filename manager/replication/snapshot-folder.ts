@@ -176,10 +176,12 @@ export class SnapshotFolder {
     }
   }
 
-  /** Removes what a crash left half written. Only before anything is written. */
-  async removeDrafts(): Promise<void> {
+  /** Removes what a crash left half written and makes durable what is there. Only before anything is written. */
+  async settle(): Promise<void> {
     const { disk, dir } = this.#options;
-    for (const name of await this.#names()) if (name.endsWith(".tmp")) await disk.remove(`${dir}/${name}`);
+    const names = await this.#names();
+    for (const name of names) if (name.endsWith(".tmp")) await disk.remove(`${dir}/${name}`);
+    if (names.length > 0) await disk.syncDir(dir);
   }
 
   #reader(file: SnapshotFile): Promise<SnapshotReader> {

@@ -68,6 +68,8 @@ export class Wal {
   #spareCount = 0;
   /** A spare under way or ready; undefined when the last try failed or it was taken. Never rejects. */
   #spare: Promise<Spare | { readonly error: unknown }> | undefined;
+  /** The next sequence sealed a head that may be on the disk somewhere: it must not seal anything else. */
+  #mustRoll = false;
   #busy = false;
   #failure: SwarmError | undefined;
 
@@ -174,7 +176,7 @@ export class Wal {
     try {
       const key = await this.#key();
       if ("kind" in key) return key;
-      if (this.#offset + sealedBytes(write.payload) > this.#options.segmentBytes) {
+      if (this.#mustRoll || this.#offset + sealedBytes(write.payload) > this.#options.segmentBytes) {
         const rolled = await this.#roll(key);
         if (rolled.kind === "full") return rolled;
       }
@@ -273,6 +275,7 @@ export class Wal {
     const header = chain.encode(RecordType.SEGMENT, encodeSegment({ place, head: head.payload }));
     try {
       spare ??= await this.#prepare();
+      this.#mustRoll = true;
       await spare.file.write(header, 0);
       await spare.file.sync();
     } catch (error) {
@@ -287,6 +290,7 @@ export class Wal {
       await Promise.allSettled([spare.file.close()]);
       throw this.#fail(error);
     }
+    this.#mustRoll = false;
     const old = this.#file;
     this.#file = spare.file;
     this.#offset = header.length;

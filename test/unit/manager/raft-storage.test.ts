@@ -3,11 +3,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { EMPTY_CONF_STATE, type Entry, type HardState, type Index, type Term } from "raft-ts";
 import { isSwarmError } from "../../../proto/base/errors.ts";
 import { silentLogger } from "../../../proto/base/log.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
 import type { Membership } from "../../../manager/replication/membership.ts";
+import { decodeRecord, encodeRecord } from "../../../manager/replication/record.ts";
 import { RaftStorage, type RaftStorageOptions } from "../../../manager/replication/raft-storage.ts";
 import { SimDisk } from "../../support/sim-disk.ts";
 
@@ -159,6 +161,123 @@ test("a received snapshot counts once it is installed, and then takes the place 
     storage = await reopen(disk);
   }
   await storage.close();
+});
+
+test("a snapshot that was cut short or flipped is left out where the one before it and the log make up for it", async () => {
+  const disk = new SimDisk();
+  const storage = await begin(disk);
+  for (let n = 1; n <= 40; n += 1) {
+    await storage.append({ hard: { ...ZERO, commit: n }, entries: entries(n, 1, `${n} ${"x".repeat(90)}`) });
+    if (n % 20 === 0)
+      await storage.saveSnapshot({ index: n, term: 1, membership: membership(1) }, [Buffer.from(`state ${n}`)]);
+  }
+  await storage.close();
+  const [older, newer] = disk.paths.filter((path) => path.endsWith(".snap"));
+  assert.ok(older !== undefined && newer !== undefined);
+  const whole = disk.peek(newer);
+  for (let at = 0; at < whole.length; at += 7) {
+    const broken = Buffer.from(whole);
+    broken.writeUInt8(broken.readUInt8(at) ^ 4, at);
+    disk.poke(newer, at % 2 === 0 ? broken : whole.subarray(0, at));
+    const opened = await reopen(disk);
+    assert.equal(opened.snapshotIndex, 20, `byte ${at}`);
+    assert.equal(Buffer.from((await opened.loadSnapshot())?.bytes ?? []).toString(), "state 20");
+    assert.equal(opened.lastIndex(), 40);
+    await opened.close();
+  }
+  disk.poke(older, whole.subarray(0, 60));
+  assert.match(await refusal(reopen(disk)), /there is no good snapshot of entry \d+ or a later one/);
+});
+
+test("a snapshot whose chunks stop or that is aborted leaves nothing", async () => {
+  const disk = new SimDisk();
+  const storage = await begin(disk);
+  const abort = new AbortController();
+  const meta = { index: 5, term: 2, membership: membership(1) };
+  async function* stopping(): AsyncGenerator<Uint8Array, void, undefined> {
+    yield await Promise.resolve(Buffer.from("a"));
+    abort.abort(new Error("stopped"));
+    yield Buffer.from("b");
+  }
+  await assert.rejects(storage.receiveSnapshot(meta, stopping(), abort.signal), /stopped/);
+  assert.deepEqual(
+    disk.paths.filter((path) => path.includes("/snap/")),
+    [],
+  );
+  await assert.rejects(storage.installSnapshot({ meta, hard: null, entries: [] }), /is not stored here/);
+  await storage.close();
+});
+
+test("a sealed record that was changed and its checksum with it is refused, as is another key", async () => {
+  const disk = new SimDisk();
+  const storage = await begin(disk);
+  await storage.append({ hard: null, entries: entries(1, 1, "one", "two") });
+  await storage.close();
+  const path = disk.paths.find((each) => each.endsWith(".log")) ?? assert.fail("a segment");
+  const whole = disk.peek(path);
+  assert.ok(!whole.includes("two"), "nothing of an entry is readable");
+  const head = decodeRecord(whole, 0);
+  assert.ok(head.kind === "record");
+  const record = decodeRecord(whole, head.record.bytes);
+  assert.ok(record.kind === "record");
+  for (const at of record.record.payload.keys()) {
+    const payload = Buffer.from(record.record.payload);
+    payload.writeUInt8(payload.readUInt8(at) ^ 1, at);
+    disk.poke(
+      path,
+      Buffer.concat([whole.subarray(0, head.record.bytes), encodeRecord({ ...record.record, payload }).bytes]),
+    );
+    assert.match(
+      await refusal(reopen(disk)),
+      /does not open with key \d+: the key is another one, or the record was changed/,
+    );
+  }
+  disk.poke(path, whole);
+  const keys = disk.peek(`${DIR}/keys.json`);
+  disk.poke(
+    `${DIR}/keys.json`,
+    Buffer.from(
+      keys
+        .toString()
+        .replaceAll(/"key": "../g, (start) => `${start.slice(0, -2)}${start.endsWith("00") ? "11" : "00"}`),
+    ),
+  );
+  assert.match(await refusal(reopen(disk)), /does not open with key 1/);
+  for (const text of ["", "{}", '{"keys":[{"id":1,"key":"00","noncePrefix":"00"}]}', '{"keys":[]}']) {
+    disk.poke(`${DIR}/keys.json`, Buffer.from(text));
+    assert.match(await refusal(reopen(disk)), /does not hold the keys/);
+  }
+  disk.poke(`${DIR}/keys.json`, keys);
+  await (await reopen(disk)).close();
+});
+
+test("any flip or cut in a log gives the whole log, one without its last record, or a refusal", async () => {
+  const disk = new SimDisk();
+  const storage = await begin(disk);
+  for (let n = 1; n <= 5; n += 1)
+    await storage.append({ hard: { ...ZERO, commit: n - 1 }, entries: entries(n, 1, "x".repeat(n * 20)) });
+  const all = texts(storage);
+  await storage.close();
+  const path = disk.paths.find((each) => each.endsWith(".log")) ?? assert.fail("a segment");
+  const whole = disk.peek(path);
+  const used = whole.findLastIndex((byte) => byte !== 0) + 1;
+  await fc.assert(
+    fc.asyncProperty(fc.nat(used - 1), fc.nat(7), fc.boolean(), async (at, bit, isCut) => {
+      const broken = Buffer.from(whole);
+      if (isCut) broken.fill(0, at);
+      else broken.writeUInt8(broken.readUInt8(at) ^ (1 << bit), at);
+      disk.poke(path, broken);
+      const opened = await reopen(disk).catch(async (error: unknown) => {
+        await refusal(Promise.reject(error instanceof Error ? error : new Error(String(error))));
+      });
+      if (opened === undefined) return;
+      const found = texts(opened);
+      assert.deepEqual(found, all.slice(0, found.length));
+      assert.ok(isCut || found.length >= 4, "a flip costs the last record at most");
+      await opened.close();
+    }),
+    { numRuns: 150 },
+  );
 });
 
 test("lost keys are refused", async () => {
