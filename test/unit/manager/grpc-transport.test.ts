@@ -1,0 +1,226 @@
+// Raft's messages between managers over real TLS connections on loopback.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Message, message } from "raft-ts";
+import { systemClock } from "../../../proto/base/clock.ts";
+import { silentLogger } from "../../../proto/base/log.ts";
+import { seededRandom } from "../../../proto/base/random.ts";
+import { RaftService } from "../../../proto/gen/raft.ts";
+import { tlsChannel } from "../../../proto/rpc/channel.ts";
+import { RpcServer } from "../../../proto/rpc/serve.ts";
+import { callerOf } from "../../../proto/rpc/tls-caller.ts";
+import { type NodeRoleName, clientCredentials, serverCredentials } from "../../../proto/rpc/tls.ts";
+import { GrpcTransport } from "../../../manager/replication/grpc/grpc-transport.ts";
+import { raftHandlers } from "../../../manager/replication/grpc/raft-handlers.ts";
+import { type Member, NO_MEMBERSHIP } from "../../../manager/replication/membership.ts";
+import type { IncomingSnapshot, TransportReceiver } from "../../../manager/replication/transport.ts";
+import { type ClusterCa, makeClusterCa } from "../../support/cluster-ca.ts";
+import { eventually } from "../../support/eventually.ts";
+
+const ACCESS = { messages: ["manager"], snapshot: ["manager"] } as const;
+
+class End implements TransportReceiver {
+  readonly got: Message[] = [];
+  readonly lost: number[] = [];
+  readonly introductions: Member[] = [];
+  readonly removedIds = new Set<number>();
+  wasRemoved = false;
+  snapshot: { readonly index: number; readonly bytes: number } | undefined;
+  transport: GrpcTransport | undefined;
+  member: Member = { raftId: 0, nodeId: "", addr: "" };
+  #server: RpcServer | undefined;
+
+  readonly #ca: ClusterCa;
+  constructor(ca: ClusterCa) {
+    this.#ca = ca;
+  }
+
+  /** Listens, on the same port again when it did before. */
+  async open(
+    raftId: number,
+    options: { readonly role?: NodeRoleName; readonly clusterId?: string } = {},
+  ): Promise<void> {
+    const nodeId = `node-${raftId}`;
+    const tls = await this.#ca.certify({ role: options.role ?? "manager", nodeId });
+    const server = new RpcServer({ logger: silentLogger, callerOf });
+    const port = Number(this.member.addr.split(":")[1] ?? 0);
+    const late = {
+      transport: {
+        admit: (hello) => this.transport?.admit(hello),
+        prove: (member) => this.transport?.prove(member),
+        opened: (id) => this.transport?.opened(id) ?? (() => undefined),
+        heard: (id) => this.transport?.heard(id),
+      } satisfies Pick<GrpcTransport, "admit" | "prove" | "opened" | "heard">,
+    };
+    const handlers = raftHandlers({ ...late, receiver: this, clock: systemClock, logger: silentLogger });
+    server.add(RaftService, handlers, ACCESS);
+    const listening = await server.listenTls(
+      `127.0.0.1:${port}`,
+      serverCredentials(() => tls),
+    );
+    this.#server = server;
+    this.member = { raftId, nodeId, addr: `127.0.0.1:${listening}` };
+    this.transport ??= new GrpcTransport({
+      self: { ...this.member, clusterId: options.clusterId ?? this.#ca.clusterId },
+      receiver: this,
+      dial: (addr) => tlsChannel(addr, clientCredentials(tls)),
+      clock: systemClock,
+      random: seededRandom(raftId),
+      logger: silentLogger,
+    });
+  }
+
+  async stopListening(): Promise<void> {
+    await this.#server?.close(0);
+  }
+
+  async close(): Promise<void> {
+    this.transport?.close();
+    await this.stopListening();
+  }
+
+  receive(messages: readonly Message[]): void {
+    this.got.push(...messages);
+  }
+  async receiveSnapshot(snapshot: IncomingSnapshot): Promise<void> {
+    let bytes = 0;
+    for await (const chunk of snapshot.chunks) bytes += chunk.length;
+    this.snapshot = { index: snapshot.message.snapshot?.index ?? 0, bytes };
+  }
+  unreachable(id: number): void {
+    this.lost.push(id);
+  }
+  removed(): void {
+    this.wasRemoved = true;
+  }
+  isRemoved(id: number): boolean {
+    return this.removedIds.has(id);
+  }
+  introduced(member: Member): void {
+    this.introductions.push(member);
+  }
+}
+
+async function withPair(
+  body: (ends: { readonly a: End; readonly b: End }) => Promise<void>,
+  options: Parameters<End["open"]>[1] = {},
+): Promise<void> {
+  const ca = await makeClusterCa({ seed: 3 });
+  const a = new End(ca);
+  const b = new End(ca);
+  try {
+    await a.open(1, options);
+    await b.open(2);
+    await body({ a, b });
+  } finally {
+    await a.close();
+    await b.close();
+  }
+}
+
+function heartbeat(index: number): Message {
+  return message({ type: "heartbeat", from: 1, to: 2, term: 3, commit: index });
+}
+
+/** Sends until one arrives: before the stream is open, messages are dropped and told of. */
+async function untilConnected(a: End, b: End): Promise<void> {
+  await eventually(() => {
+    a.transport?.send([heartbeat(0)]);
+    return b.got.length > 0;
+  });
+  b.got.length = 0;
+}
+
+test("messages arrive in their order, and the receiver knows who and where the sender is", async () => {
+  await withPair(async ({ a, b }) => {
+    a.transport?.setPeers([b.member]);
+    await untilConnected(a, b);
+    const sent = Array.from({ length: 500 }, (_, index) => heartbeat(index + 1));
+    a.transport?.send(sent);
+    await eventually(() => b.got.filter((each) => each.commit > 0).length === sent.length);
+    assert.deepEqual(
+      b.got.filter((each) => each.commit > 0),
+      sent,
+    );
+    assert.deepEqual(b.introductions[0], a.member);
+    assert.notEqual(b.transport?.lastHeardMs(1), undefined);
+  });
+});
+
+test("a stream is opened again when the peer is back, and what was lost is told", async () => {
+  await withPair(async ({ a, b }) => {
+    a.transport?.setPeers([b.member]);
+    await untilConnected(a, b);
+    await b.stopListening();
+    await eventually(() => {
+      a.transport?.send([heartbeat(1)]);
+      return a.lost.includes(2);
+    });
+    assert.equal(b.transport?.lastHeardMs(1), undefined);
+    b.got.length = 0;
+    await b.open(2);
+    await untilConnected(a, b);
+  });
+});
+
+test("a removed member is told so, and no message of it is taken", async () => {
+  await withPair(async ({ a, b }) => {
+    a.transport?.setPeers([b.member]);
+    await untilConnected(a, b);
+    b.removedIds.add(1);
+    await eventually(() => a.wasRemoved);
+    b.got.length = 0;
+    a.transport?.send([heartbeat(5)]);
+    await eventually(() => a.lost.length > 1);
+    assert.deepEqual(b.got, []);
+  });
+});
+
+for (const [what, options] of Object.entries({
+  "a worker": { role: "worker" } as const,
+  "a manager of another cluster": { clusterId: "another" },
+})) {
+  test(`${what} cannot send messages of Raft`, async () => {
+    await withPair(async ({ a, b }) => {
+      a.transport?.setPeers([b.member]);
+      await eventually(() => {
+        a.transport?.send([heartbeat(1)]);
+        return a.lost.length > 2;
+      });
+      assert.deepEqual(b.got, []);
+      assert.deepEqual(b.introductions, []);
+    }, options);
+  });
+}
+
+test("a node cannot speak as a member that another node is", async () => {
+  await withPair(async ({ a, b }) => {
+    b.transport?.setPeers([{ ...a.member, nodeId: "somebody-else" }]);
+    a.transport?.setPeers([b.member]);
+    await eventually(() => a.lost.length > 2);
+    a.transport?.send([heartbeat(1)]);
+    assert.deepEqual(b.introductions, []);
+    assert.deepEqual(b.got, []);
+  });
+});
+
+test("a snapshot arrives whole with its place in the log, and one that fails midway is told as lost", async () => {
+  await withPair(async ({ a, b }) => {
+    a.transport?.setPeers([b.member]);
+    const ref = { index: 77, term: 3, conf: NO_MEMBERSHIP.conf, data: new Uint8Array(0) };
+    const snap = message({ type: "snap", from: 1, to: 2, term: 3, snapshot: ref });
+    const chunks = async function* (fails: boolean): AsyncGenerator<Uint8Array, void, undefined> {
+      for (let count = 0; count < 20; count += 1) yield await Promise.resolve(new Uint8Array(262_144));
+      if (fails) throw new Error("the disk does not read");
+    };
+    const { signal } = new AbortController();
+    const send = (fails: boolean): Promise<boolean> | undefined =>
+      a.transport?.sendSnapshot({ message: snap, membership: NO_MEMBERSHIP, chunks: chunks(fails) }, signal);
+    assert.equal(await send(false), true);
+    assert.deepEqual(b.snapshot, { index: 77, bytes: 20 * 262_144 });
+    b.snapshot = undefined;
+    assert.equal(await send(true), false);
+    assert.equal(b.snapshot, undefined);
+  });
+});
