@@ -16,7 +16,10 @@ export interface RaftConfig {
   readonly electionTicks: number;
   /** Ticks between a leader's heartbeats; well below electionTicks. */
   readonly heartbeatTicks: number;
-  /** The last index the application has applied and stored by itself; 0 where it starts from the snapshot. */
+  /**
+   * The index up to which the application's state and the membership of initialState() stand, that of the snapshot they
+   * were read from: what is committed after it is handed over again. 0 where the log begins right after that snapshot.
+   */
   readonly applied?: Index;
   /** Storage works beside the network and answers by messages. False by default: the Ready/advance mode. */
   readonly asyncStorageWrites?: boolean;

@@ -43,7 +43,10 @@ export interface Ready {
   readonly snapshot: SnapshotRef | null;
   readonly committedEntries: readonly Entry[];
   readonly messages: readonly Message[];
-  /** Whether the writes must be durable before messages leave: entries, a new term or a new vote. */
+  /**
+   * Whether entries and hard state must be durable before messages leave: entries, a new term or a new vote. A snapshot
+   * must be in any case.
+   */
   readonly mustSync: boolean;
 }
 

@@ -305,7 +305,7 @@ const MEMBERSHIP: readonly Mutant[] = [
     edits: [
       edit("core/membership.ts", {
         find: "if (snapshot.index <= raft.log.committed) return false;",
-        replace: "if (snapshot.index < raft.log.firstIndex()) return false;",
+        replace: "",
       }),
     ],
   },

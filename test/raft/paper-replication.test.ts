@@ -241,6 +241,39 @@ test("7: a snapshot replaces a log that ends before it or contradicts it, and is
   }
 });
 
+test("7: a snapshot of what is committed already changes nothing, and the sender learns how far this log is", () => {
+  const conf = { voters: [1, 2, 3], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+  const node = new LoneNode({ ...THREE, terms: [1, 1, 1, 1], commit: 4 });
+  node.settle();
+  node.storage.compact(4);
+  node.receive({ type: "snap", term: 1, snapshot: { index: 2, term: 1, conf, data: new Uint8Array(0) } });
+  const ready = node.work();
+  assert.equal(ready.snapshot, null);
+  assert.deepEqual(
+    ready.messages.map(({ type, index }) => ({ type, index })),
+    [{ type: "appResp", index: 4 }],
+  );
+  assert.deepEqual([node.raw.status().hard.commit, node.raw.status().lastIndex], [4, 5]);
+});
+
+test("7: a snapshot is sent with the membership of its index, whatever the membership is today", () => {
+  const node = new LoneNode(THREE).lead([2]);
+  node.acknowledge(2, 2);
+  node.settle();
+  node.raw.proposeConfChange(change("addLearnerNode", 4));
+  node.acknowledge(2, 3);
+  node.settle();
+  assert.deepEqual(node.raw.status().conf.learners, [4]);
+  node.storage.compact(3);
+  // Member 3 lost its log, and this one does not reach back that far.
+  node.receive({ type: "appResp", from: 3, term: node.term, index: 1, reject: true });
+  const snapshots = node.settle().filter((m) => m.type === "snap" && m.to === 3);
+  assert.deepEqual(
+    snapshots.map(({ snapshot }) => [snapshot?.index, snapshot?.conf.voters, snapshot?.conf.learners]),
+    [[1, [1, 2, 3], []]],
+  );
+});
+
 test("thesis 4.1: a second membership change waits until the first is applied", () => {
   const node = new LoneNode(THREE).lead([2]);
   node.acknowledge(2, 2);
@@ -326,4 +359,29 @@ test("thesis 6.4: a read is answered with the commit once a majority confirms th
   assert.equal(node.raw.hasReady() ? node.work().readStates.length : 0, 0, "two of five");
   confirm(5);
   assert.deepEqual(node.work().readStates, [{ kind: "ready", index: 2, context: bytes("r") }]);
+});
+
+test("thesis 6.4: a read is answered by confirmations of its own round or a later one, never of an earlier one", () => {
+  const node = new LoneNode(THREE).lead([2]);
+  node.acknowledge(2, 2);
+  node.settle();
+  const ask = (context: string): Uint8Array => {
+    assert.equal(node.raw.readIndex(bytes(context)), null);
+    const beats = node.settle().filter((m) => m.type === "heartbeat" && m.to === 2);
+    return beats.at(-1)?.context ?? new Uint8Array(0);
+  };
+  const answered = (context: Uint8Array): readonly string[] => {
+    node.receive({ type: "heartbeatResp", from: 2, term: node.term, context });
+    const reads = node.raw.hasReady() ? node.work().readStates : [];
+    return reads.map((read) => `${new TextDecoder().decode(read.context)} ${read.kind}`);
+  };
+  const first = ask("first");
+  const second = ask("second");
+  assert.deepEqual(answered(first), ["first ready"]);
+  assert.deepEqual(answered(first), []);
+  assert.deepEqual(answered(second), ["second ready"]);
+  const third = ask("third");
+  const fourth = ask("fourth");
+  assert.deepEqual(answered(fourth), ["third ready", "fourth ready"]);
+  assert.deepEqual(answered(third), []);
 });

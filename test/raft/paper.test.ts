@@ -197,6 +197,11 @@ test("5.2: a vote leaves only with the Ready that stores it", () => {
     ["voteResp"],
   );
 
+  const inOwnTerm = new LoneNode({ ...THREE, term: 2 });
+  inOwnTerm.receive({ type: "vote", term: 2, index: 1, logTerm: 1 });
+  const { hardState, mustSync } = inOwnTerm.work();
+  assert.deepEqual({ hardState, mustSync }, { hardState: { term: 2, vote: 2, commit: 1 }, mustSync: true });
+
   const parallel = new LoneNode({ ...THREE, config: { asyncStorageWrites: true } });
   parallel.receive({ type: "vote", term: 2, index: 1, logTerm: 1 });
   const { messages } = parallel.raw.ready();
