@@ -4,17 +4,21 @@
 import type { NodeCaService } from "../proto/gen/ca.ts";
 import type { ControlService } from "../proto/gen/control.ts";
 import type { DispatcherService } from "../proto/gen/dispatcher.ts";
+import type { RaftMembershipService, RaftService } from "../proto/gen/raft.ts";
 import type { CallerKind } from "../proto/rpc/caller.ts";
 import type { Access } from "../proto/rpc/serve.ts";
 
 const OPERATORS: readonly CallerKind[] = ["local", "manager"];
 const NODES: readonly CallerKind[] = ["worker", "manager"];
+const MANAGERS: readonly CallerKind[] = ["manager"];
 const ANYONE: readonly CallerKind[] = ["anonymous", "worker", "manager"];
 
 interface AccessTable {
   readonly control: Access<ControlService>;
   readonly dispatcher: Access<DispatcherService>;
   readonly nodeCa: Access<NodeCaService>;
+  readonly raftMembership: Access<RaftMembershipService>;
+  readonly raft: Access<RaftService>;
 }
 
 export const ACCESS: AccessTable = {
@@ -46,5 +50,13 @@ export const ACCESS: AccessTable = {
   nodeCa: {
     getRootCaCertificate: ANYONE,
     issueNodeCertificate: ANYONE,
+  },
+  raftMembership: {
+    join: MANAGERS,
+    leave: MANAGERS,
+  },
+  raft: {
+    messages: MANAGERS,
+    snapshot: MANAGERS,
   },
 };

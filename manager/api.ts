@@ -9,6 +9,7 @@ import type { NodeSpec_Availability } from "../proto/gen/specs.ts";
 import type { RpcChannel } from "../proto/rpc/channel.ts";
 import type { RpcServer } from "../proto/rpc/serve.ts";
 import type { Bootstrap, Bootstrapped } from "./bootstrap.ts";
+import type { ManagerNetwork } from "./network.ts";
 import type { ClusterControl } from "./control/cluster-control.ts";
 
 export interface GroupManagerOptions {
@@ -18,6 +19,8 @@ export interface GroupManagerOptions {
   readonly advertiseAddr: string;
   /** Opens a connection to the manager at host:port, with this node's certificate as it is at the call. */
   readonly dial: (addr: string) => RpcChannel;
+  /** How the other managers are reached. Absent: gRPC over `dial`. For tests and the simulator. */
+  readonly network?: ManagerNetwork;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -106,7 +109,7 @@ export interface GroupManagers {
   join(options: GroupManagerOptions, request: JoinGroup, signal: AbortSignal): Promise<GroupManager>;
   /** The member in the state folder becomes the only one, with all that its log holds. Throws FailedPrecondition where there is none. */
   forceNewCluster(options: GroupManagerOptions, signal: AbortSignal): Promise<GroupManager>;
-  /** Throws InvalidArgument for what is no whole backup, FailedPrecondition when the state folder holds a log. */
+  /** Throws InvalidArgument for what is no whole backup, AlreadyExists when the state folder holds a log. */
   restore(
     options: GroupManagerOptions,
     request: RestoreGroup,

@@ -11,4 +11,4 @@ export type {
 } from "./api.ts";
 export type { Bootstrap, Bootstrapped } from "./bootstrap.ts";
 export type { ClusterControl } from "./control/cluster-control.ts";
-export { Manager, type ManagerOptions } from "./manager.ts";
+export { Manager } from "./manager.ts";

@@ -17,6 +17,7 @@ import {
 import { NodeRole } from "../../proto/gen/specs.ts";
 import { newId } from "../../proto/model/ids.ts";
 import { tlsChannel } from "../../proto/rpc/channel.ts";
+import { clientCredentials } from "../../proto/rpc/tls.ts";
 import { openCgroups } from "../../native/index.ts";
 import { VERSION } from "../version.ts";
 import { chooseAdvertiseAddr, joinHostPort, splitHostPort } from "./addresses.ts";
@@ -63,8 +64,16 @@ export class SwarmNode {
       await this.#open(identity, { addresses, manager: undefined }, signal);
       return;
     }
-    const manager = await this.#openManager(signal);
-    await manager.announce({ nodeId, addr: addresses.advertiseAddr });
+    const { Manager } = await import("../../manager/index.ts");
+    const manager = await Manager.open(
+      this.#managerOptions(addresses, () => identity),
+      signal,
+    );
+    if (manager === undefined)
+      throw new SwarmError(
+        "FailedPrecondition",
+        `this node is a manager, but ${join(this.#options.options.stateDir, "manager")} holds no log; leave the cluster with 'tsswarm swarm leave --force' and join it again`,
+      );
     await this.#open(identity, { addresses, manager }, signal);
   }
 
@@ -86,32 +95,33 @@ export class SwarmNode {
       this.#mustBeOutside();
       const addresses = this.#addresses(request);
       const nodeId = newId(this.#options.random);
-      const manager = await this.#openManager(signal);
+      const { Manager } = await import("../../manager/index.ts");
+      let identity: NodeIdentity | undefined;
+      let begun: Awaited<ReturnType<typeof Manager.create>> | undefined;
       try {
-        let made: Awaited<ReturnType<Manager["bootstrap"]>> | undefined;
+        const managerOptions = this.#managerOptions(addresses, () => {
+          if (identity === undefined) throw new SwarmError("Unavailable", "this node has no certificate yet");
+          return identity;
+        });
         const issuer = async (csrPem: string): Promise<{ certPem: string; caPem: string }> => {
-          const { spec, availability } = request;
-          made = await manager.bootstrap({
-            nodeId,
-            spec,
-            availability,
-            csrPem,
-            advertiseAddr: addresses.advertiseAddr,
-          });
-          return { certPem: made.certificatePem, caPem: made.caCertificatePem };
+          const { availability, spec } = request;
+          const { advertiseAddr } = addresses;
+          begun = await Manager.create(managerOptions, { nodeId, spec, availability, csrPem, advertiseAddr }, signal);
+          return { certPem: begun.made.certificatePem, caPem: begun.made.caCertificatePem };
         };
         await writeAddresses(this.#nodeDir, addresses);
-        const identity = await NodeIdentity.create(
+        identity = await NodeIdentity.create(
           this.#identityOptions(),
           { issuer, managers: [addresses.advertiseAddr] },
           signal,
         );
+        const manager = begun?.manager;
         const membership = await this.#open(identity, { addresses, manager }, signal);
         await this.#untilSession(membership, signal);
         const { clusterId } = identity.facts;
-        return { nodeId, clusterId, joinTokenWorker: made?.joinTokenWorker ?? "", addr: addresses.advertiseAddr };
+        return { nodeId, clusterId, joinTokenWorker: begun?.made.joinTokenWorker ?? "", addr: addresses.advertiseAddr };
       } catch (error) {
-        await manager.close();
+        if (this.#membership === undefined) await begun?.manager.close();
         await this.#undo();
         throw error;
       }
@@ -208,11 +218,16 @@ export class SwarmNode {
     return (await control.listNodes({ filters: [] }, context)).nodes;
   }
 
-  /** The code of a manager is loaded where there is one: workers keep their memory for containers. */
-  async #openManager(signal: AbortSignal): Promise<Manager> {
+  #managerOptions(addresses: NodeAddresses, identity: () => NodeIdentity): Parameters<typeof Manager.open>[0] {
     const { clock, logger, options, random } = this.#options;
-    const { Manager } = await import("../../manager/index.ts");
-    return Manager.open({ stateDir: options.stateDir, clock, random, logger: logger.child("manager") }, signal);
+    return {
+      stateDir: options.stateDir,
+      advertiseAddr: addresses.advertiseAddr,
+      dial: (addr) => tlsChannel(addr, clientCredentials(identity().tls)),
+      clock,
+      random,
+      logger: logger.child("manager"),
+    };
   }
 
   async #open(

@@ -16,6 +16,7 @@ import type { Caller } from "../../proto/rpc/caller.ts";
 import type { Handlers } from "../../proto/rpc/methods.ts";
 import type { NodeRoleName } from "../../proto/rpc/tls.ts";
 import type { Store } from "../store/store.ts";
+import type { ReadTx } from "../store/tx.ts";
 import { Authority, CSR_LENGTH_MAX } from "./authority.ts";
 import { roleOfToken } from "./tokens.ts";
 
@@ -28,6 +29,11 @@ export interface NodeCaOptions {
 
 /** Requests being signed at the same time; more are told to come again. */
 const UNDER_WAY_MAX = 64;
+
+/** PEM; undefined where there is no cluster yet. */
+export function rootCertificate(view: ReadTx): Uint8Array | undefined {
+  return view.clusters.all()[0]?.rootCa.caCertPem;
+}
 
 export function nodeCaHandlers(options: NodeCaOptions): Handlers<typeof NodeCaService> {
   const ca = new NodeCa(options);

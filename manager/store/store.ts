@@ -10,6 +10,7 @@ import { StoreChange_Action, StoreChanges } from "../../proto/gen/control.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import { type StoreCommit, type StoreEvent, changeOf, eventOf, wholeObject } from "./events.ts";
 import { logChanges } from "./log-changes.ts";
+import { notTaken } from "./not-taken.ts";
 import type { ProposalResult, Proposer, ReplayTarget } from "./proposer.ts";
 import { savedTables } from "./snapshot.ts";
 import { KINDS, type Kind, type Objects, Tables } from "./tables.ts";
@@ -161,7 +162,7 @@ export class Store implements ReplayTarget {
 
   async #execute<T>(fn: (tx: WriteTx) => T): Promise<T> {
     const proposer = this.#proposer;
-    if (proposer === undefined) throw new SwarmError("Unavailable", "this manager does not take changes at the moment");
+    if (proposer === undefined) throw notTaken("this manager does not take changes at the moment");
     const tx = new Transaction(this.#newest, { version: this.#version, atMs: this.#now() });
     let answer: T;
     try {
@@ -200,7 +201,7 @@ export class Store implements ReplayTarget {
       return;
     }
     assert(flight.state !== "committed", "a committed proposal is not also dropped");
-    if (result.kind === "dropped") throw new SwarmError("Unavailable", `nothing was changed: ${result.reason}`);
+    if (result.kind === "dropped") throw notTaken(`nothing was changed: ${result.reason}`);
     throw new SwarmError(
       "Internal",
       `the change may or may not have been made: ${result.reason}; look before trying again`,
