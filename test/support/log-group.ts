@@ -153,9 +153,8 @@ export class LogGroup {
     const member = this.member(id);
     this.network.leave(id);
     this.members.delete(id);
-    member.storage.crash();
     member.stop.abort(new Error("killed"));
-    return member;
+    return { ...member, storage: member.storage.crash() };
   }
 
   restart(killed: GroupMember): Promise<GroupMember> {

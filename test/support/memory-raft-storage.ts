@@ -27,14 +27,14 @@ const KEPT = 5;
 export class MemoryRaftStorage implements LogStorage {
   readonly meta: LogMeta;
   readonly #clock: Clock;
-  readonly #log = new MemoryStorage();
+  #log = new MemoryStorage();
   #snapshots: { readonly meta: LogSnapshotMeta; readonly bytes: Uint8Array }[] = [];
   #received: { readonly meta: LogSnapshotMeta; readonly bytes: Uint8Array } | undefined;
   /** How long a write takes. */
   delayMs = 0;
   /** What the next writes find; it goes on until the test changes it. */
   fault: "none" | "full" | "broken" = "none";
-  #life = 0;
+  #isDead = false;
   isClosed = false;
 
   constructor(options: {
@@ -141,17 +141,23 @@ export class MemoryRaftStorage implements LogStorage {
     return Promise.resolve();
   }
 
-  /** The process is gone: what it still waits for never reaches the disk. */
-  crash(): void {
-    this.#life += 1;
-    this.#received = undefined;
+  /** The process is gone: what it still waits for never reaches the disk. The answer is what the next one finds there. */
+  crash(): MemoryRaftStorage {
+    this.#isDead = true;
+    const next = new MemoryRaftStorage({ clock: this.#clock, meta: this.meta });
+    next.#log = this.#log;
+    next.#snapshots = this.#snapshots;
+    // What is in a snapshot is committed, also where the hard state was not written since.
+    const { hard } = this.initialState();
+    const commit = Math.max(hard.commit, this.#snapshots.at(-1)?.meta.index ?? 0);
+    next.#log.setHardState({ ...hard, commit });
+    return next;
   }
 
   async #wait(): Promise<void> {
-    const life = this.#life;
     if (this.delayMs > 0) await this.#clock.sleep(this.delayMs, new AbortController().signal);
     else await Promise.resolve();
-    if (life !== this.#life) throw new Error("the process is gone");
+    if (this.#isDead) throw new Error("the process is gone");
     if (this.fault === "broken") throw new Error("EIO: the disk is broken");
   }
 }

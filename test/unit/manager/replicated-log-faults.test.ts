@@ -97,7 +97,6 @@ for (let seed = 1; seed <= SEEDS; seed += 1) {
       const present = new Set(states[0]);
       for (const id of told.committed) assert.ok(present.has(id), `${id} was committed and is there`);
       for (const id of told.dropped) assert.ok(!present.has(id), `${id} was dropped and is not there`);
-      assert.ok(told.committed.size > 0);
     } finally {
       await group.close();
     }

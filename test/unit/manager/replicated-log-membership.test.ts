@@ -181,10 +181,10 @@ test("a new cluster is made by force of what one member holds", () =>
     const leader = group.lead();
     const count = leader.store.view().services.all().length;
     group.kill(leader.self.raftId);
-    group.kill(lost.self.raftId);
-    group.kill(survivor.self.raftId);
-    await forceNewCluster(survivor.storage, { self: { addr: survivor.self.addr } });
-    const alone = await group.restart(survivor);
+    const lostLog = group.kill(lost.self.raftId);
+    const left = group.kill(survivor.self.raftId);
+    await forceNewCluster(left.storage, { self: left.self });
+    const alone = await group.restart(left);
     await group.until("it leads alone", () => group.leader === group.members.get(alone.self.raftId));
     assert.deepEqual(
       alone.log.members().map((member) => member.raftId),
@@ -192,7 +192,7 @@ test("a new cluster is made by force of what one member holds", () =>
     );
     assert.equal(alone.store.view().services.all().length, count);
     assert.equal(await group.write(alone), "committed");
-    const returned = await group.restart(lost);
+    const returned = await group.restart(lostLog);
     await group.until("a lost one that comes back is told", () => returned.log.isRemoved);
     await group.join(4);
     assert.equal(group.lead().log.members().length, 2);
