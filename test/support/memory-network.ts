@@ -17,6 +17,8 @@ export interface MemoryNetworkOptions {
   readonly logger: Logger;
   /** Of one message, one way. */
   readonly delayMs: number;
+  /** Delivers one message. Absent: after the delay. */
+  readonly later?: (action: () => void) => void;
 }
 
 export class MemoryNetwork {
@@ -74,7 +76,7 @@ export class MemoryNetwork {
   }
 
   #carry(from: Member, message: Message): void {
-    this.#options.clock.after(this.#options.delayMs, () => {
+    this.#later(() => {
       const to = this.#ends.get(message.to);
       const back = this.#ends.get(from.raftId);
       if (to === undefined || this.#cut.has(`${from.raftId} ${message.to}`)) return;
@@ -85,6 +87,12 @@ export class MemoryNetwork {
       to.receiver.introduced(from);
       to.receiver.receive([message]);
     });
+  }
+
+  #later(action: () => void): void {
+    const { clock, delayMs, later } = this.#options;
+    if (later === undefined) clock.after(delayMs, action);
+    else later(action);
   }
 
   async #carrySnapshot(from: Member, snapshot: OutgoingSnapshot, signal: AbortSignal): Promise<boolean> {
