@@ -45,6 +45,11 @@ const NOUNS: readonly Noun[] = [
     load: async () => (await import("./system/info.ts")).addInfo,
   },
   {
+    name: "system",
+    description: "Back up and restore the cluster's state",
+    load: async () => (await import("./system/system.ts")).addSystem,
+  },
+  {
     name: "version",
     description: "Show the versions of the command and the daemon",
     load: async () => (await import("./system/version.ts")).addVersion,

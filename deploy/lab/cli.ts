@@ -11,7 +11,7 @@ import { type Context, print } from "../cli/context.ts";
 import { formatList } from "../cli/format/list.ts";
 import { wholeNumber } from "../cli/options.ts";
 import { untilUp } from "./cluster.ts";
-import { type Lab, NODES_MAX, listLabs, nodeOf, placesOf, planLab, readLab } from "./lab.ts";
+import { type Lab, MANAGERS_MAX, NODES_MAX, listLabs, nodeOf, placesOf, planLab, readLab } from "./lab.ts";
 import { type Direction, cutNode, healNode } from "./network.ts";
 import { BIN_DIR, daemonPid, forgetPid, killDaemon, powerOff, startDaemon } from "./process.ts";
 import { labDown, labUp } from "./up-down.ts";
@@ -42,7 +42,7 @@ export function addLab(command: Command, context: Context): void {
     )
     .action(async (options: Named & { managers: string; workers: string; dispatcherHeartbeat?: string }) => {
       mustBeRoot();
-      const managers = wholeNumber(options.managers, { flag: "--managers", min: 1, max: NODES_MAX });
+      const managers = wholeNumber(options.managers, { flag: "--managers", min: 1, max: MANAGERS_MAX });
       const workers = wholeNumber(options.workers, { flag: "--workers", min: 0, max: NODES_MAX });
       const heartbeat = options.dispatcherHeartbeat;
       const heartbeatPeriodMs = heartbeat === undefined ? undefined : parseDuration(heartbeat);
@@ -67,13 +67,14 @@ export function addLab(command: Command, context: Context): void {
           return {
             Lab: lab.name,
             Node: node.name,
+            Role: node.role,
             Address: node.address,
             Daemon: pid === undefined ? "stopped" : `running (${pid})`,
             Created: `${humanDuration(context.now() - lab.createdAtMs)} ago`,
           };
         }),
       );
-      const columns = ["Lab", "Node", "Address", "Daemon", "Created"].map(
+      const columns = ["Lab", "Node", "Role", "Address", "Daemon", "Created"].map(
         (field) => [field.toUpperCase(), field] as const,
       );
       context.stdout.write(formatList({ rows, columns, id: "Node" }, {}));

@@ -5,7 +5,7 @@ import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts"
 import { systemClock } from "../../proto/base/clock.ts";
 import { ControlService } from "../../proto/gen/control.ts";
 import { type ImageUpload, LocalService } from "../../proto/gen/local.ts";
-import { NodeStatus_State } from "../../proto/gen/objects.ts";
+import { ManagerStatus_Reachability, type Node, NodeStatus_State } from "../../proto/gen/objects.ts";
 import { ClusterSpec, NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import { createClient } from "../../proto/rpc/call.ts";
 import { type RpcChannel, unixChannel } from "../../proto/rpc/channel.ts";
@@ -14,6 +14,7 @@ import { type Lab, type LabNode, placesOf } from "./lab.ts";
 
 const UP_WITHIN_MS = 30_000;
 const POLL_MS = 25;
+const JOIN_WITHIN_MS = 60_000;
 const CHUNK_BYTES = 262_144;
 
 /** Calls `body` with a client of the node's daemon. */
@@ -61,49 +62,94 @@ export async function loadImage(lab: Lab, node: LabNode, file: string, signal: A
   });
 }
 
-/** The first manager makes the cluster, the others join it; settles when every node is ready. */
+/** The first manager makes the cluster, the others join it; settles when every node is ready and every manager counts. */
 export async function formCluster(lab: Lab, signal: AbortSignal): Promise<void> {
   const [first, ...others] = lab.nodes;
   if (first === undefined) return;
   const { heartbeatPeriodMs } = lab;
   const spec = heartbeatPeriodMs === undefined ? undefined : ClusterSpec.create({ name: "default", heartbeatPeriodMs });
-  const made = await withNode(lab, first, (local) =>
+  const { addr, joinTokenWorker } = await withNode(lab, first, (local) =>
     local.swarmInit(
-      { listenAddr: "", advertiseAddr: first.address, availability: NodeSpec_Availability.ACTIVE, spec },
+      {
+        listenAddr: "",
+        advertiseAddr: first.address,
+        availability: NodeSpec_Availability.ACTIVE,
+        spec,
+        forceNewCluster: false,
+      },
       { signal },
     ),
   );
-  await Promise.all(
-    others.map((node) =>
-      withNode(lab, node, (local) =>
-        local.swarmJoin(
-          {
-            remoteAddrs: [made.addr],
-            token: made.joinTokenWorker,
-            listenAddr: "",
-            advertiseAddr: node.address,
-            availability: NodeSpec_Availability.ACTIVE,
-          },
-          { signal },
-        ),
-      ),
-    ),
-  );
-  await untilReady(lab, first, signal);
+  const managers = others.filter((node) => node.role === "manager");
+  // One after another: each counts before the next one comes, so that a quorum is never waited for that is not there yet.
+  for (const [index, node] of managers.entries()) {
+    await joinLab(lab, node, { addr, token: await managerToken(lab, first, signal), signal });
+    await untilNodes(lab, first, { signal, what: "managers", wanted: index + 2, count: isReachableManager });
+  }
+  const workers = others.filter((node) => node.role === "worker");
+  await Promise.all(workers.map((node) => joinLab(lab, node, { addr, token: joinTokenWorker, signal })));
+  await untilNodes(lab, first, {
+    signal,
+    what: "ready nodes",
+    wanted: lab.nodes.length,
+    count: (node) => node.status?.state === NodeStatus_State.READY,
+  });
 }
 
-async function untilReady(lab: Lab, manager: LabNode, signal: AbortSignal): Promise<void> {
+async function joinLab(
+  lab: Lab,
+  node: LabNode,
+  at: { readonly addr: string; readonly token: string; readonly signal: AbortSignal },
+): Promise<void> {
+  const { addr, signal, token } = at;
+  const request = {
+    remoteAddrs: [addr],
+    token,
+    listenAddr: "",
+    advertiseAddr: node.address,
+    availability: NodeSpec_Availability.ACTIVE,
+  };
+  await withNode(lab, node, (local) => local.swarmJoin(request, { signal, timeoutMs: JOIN_WITHIN_MS }));
+}
+
+async function managerToken(lab: Lab, manager: LabNode, signal: AbortSignal): Promise<string> {
+  return withNode(lab, manager, async (_, channel) => {
+    const cluster = await createClient(ControlService, channel).getCluster({}, { signal });
+    return cluster.rootCa?.joinTokenManager ?? "";
+  });
+}
+
+/** A manager that counts for the quorum and answers. */
+function isReachableManager({ managerStatus }: Node): boolean {
+  return (
+    managerStatus !== undefined &&
+    (managerStatus.leader || managerStatus.reachability === ManagerStatus_Reachability.REACHABLE)
+  );
+}
+
+/** Settles when as many nodes as wanted are what is counted. Throws DeadlineExceeded. */
+async function untilNodes(
+  lab: Lab,
+  manager: LabNode,
+  until: {
+    readonly what: string;
+    readonly wanted: number;
+    readonly count: (node: Node) => boolean;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const { count, signal, wanted, what } = until;
   await withNode(lab, manager, async (_, channel) => {
     const control = createClient(ControlService, channel);
     const deadline = systemClock.monotonicMs() + UP_WITHIN_MS;
     for (;;) {
       const { nodes } = await control.listNodes({ filters: [] }, { signal });
-      const ready = nodes.filter((node) => node.status?.state === NodeStatus_State.READY).length;
-      if (ready === lab.nodes.length) return;
+      const reached = nodes.filter(count).length;
+      if (reached === wanted) return;
       if (systemClock.monotonicMs() > deadline)
         throw new SwarmError(
           "DeadlineExceeded",
-          `only ${ready} of ${lab.nodes.length} nodes became ready; see 'tsswarm lab logs NODE'`,
+          `the lab has ${reached} ${what}, not ${wanted}; see 'tsswarm lab logs NODE'`,
         );
       await systemClock.sleep(POLL_MS, signal);
     }

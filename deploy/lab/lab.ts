@@ -27,6 +27,8 @@ const STATE_ROOT = "/var/lib/tsswarm-lab";
 const RUN_ROOT = "/run/tsswarm-lab";
 const NAME = /^[a-z][a-z0-9-]{0,15}$/;
 export const NODES_MAX = 100;
+/** More would only make every write wait for more disks. */
+export const MANAGERS_MAX = 9;
 
 /** Where one node of a lab keeps its things. Names are short: interface names have at most 15 letters. */
 export interface NodePlaces {
@@ -85,12 +87,8 @@ export function planLab(options: {
     );
   }
   if (managers < 1) throw new SwarmError("InvalidArgument", "a lab needs at least one manager");
-  if (managers > 1) {
-    throw new SwarmError(
-      "FailedPrecondition",
-      `--managers ${managers}: this version has a single manager (several need Raft); use --managers 1`,
-    );
-  }
+  if (managers > MANAGERS_MAX)
+    throw new SwarmError("InvalidArgument", `a lab has at most ${MANAGERS_MAX} managers; ${managers} were asked for`);
   if (managers + workers > NODES_MAX)
     throw new SwarmError(
       "InvalidArgument",

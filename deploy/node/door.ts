@@ -4,7 +4,7 @@
 import { release } from "node:os";
 import { SwarmError } from "../../proto/base/errors.ts";
 import { ControlService } from "../../proto/gen/control.ts";
-import { type LocalService, VersionResponse } from "../../proto/gen/local.ts";
+import { type LocalService, type RestoreHeader, type RestoreUpload, VersionResponse } from "../../proto/gen/local.ts";
 import type { CallContext } from "../../proto/rpc/caller.ts";
 import type { Handlers } from "../../proto/rpc/methods.ts";
 import type { Access } from "../../proto/rpc/serve.ts";
@@ -42,7 +42,38 @@ export function localDoor(node: SwarmNode): Handlers<typeof LocalService> {
       await node.leave({ force }, signal);
       return {};
     },
+    async *backup(_request, { signal }) {
+      for await (const chunk of node.manager().backup(signal)) yield { chunk };
+    },
+    async *restoreCluster(requests, { signal }) {
+      const { header, backup } = await openRestore(requests);
+      yield await node.restore({ header, backup }, signal);
+    },
   };
+}
+
+/** The header, which comes first, and the bytes after it. */
+async function openRestore(
+  requests: AsyncIterable<RestoreUpload>,
+): Promise<{ readonly header: RestoreHeader; readonly backup: AsyncIterable<Uint8Array> }> {
+  const iterator = requests[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done === true || first.value.part?.$case !== "header")
+    throw new SwarmError("InvalidArgument", "a restore begins with its header");
+  return { header: first.value.part.value, backup: chunksOf(iterator) };
+}
+
+async function* chunksOf(iterator: AsyncIterator<RestoreUpload>): AsyncGenerator<Uint8Array> {
+  try {
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+      const { part } = next.value;
+      if (part?.$case !== "chunk")
+        throw new SwarmError("InvalidArgument", "a restore has one header; pieces follow it");
+      yield part.value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
 }
 
 function versionResponse(): VersionResponse {

@@ -3,27 +3,37 @@
 import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { NodeIdentity, createImageDoor, joinCluster } from "../../agent/index.ts";
-import type { ClusterControl, Manager } from "../../manager/index.ts";
-import { SwarmError, errorText } from "../../proto/base/errors.ts";
-import {
+import { type IssuedIdentity, NodeIdentity, createImageDoor, joinCluster } from "../../agent/index.ts";
+import type {
+  Bootstrapped,
+  ClusterControl,
+  GroupManager,
+  GroupManagerOptions,
+  GroupManagers,
+} from "../../manager/index.ts";
+import { withDeadline } from "../../proto/base/abort.ts";
+import { assert } from "../../proto/base/assert.ts";
+import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
+import type {
   InfoResponse,
-  InfoResponse_LocalNodeState,
-  type SwarmInitRequest,
-  type SwarmInitResponse,
-  type SwarmJoinRequest,
-  type SwarmJoinResponse,
+  RestoreHeader,
+  RestoreResponse,
+  SwarmInitRequest,
+  SwarmInitResponse,
+  SwarmJoinRequest,
+  SwarmJoinResponse,
 } from "../../proto/gen/local.ts";
-import { NodeRole } from "../../proto/gen/specs.ts";
+import { NodeRole, NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import { newId } from "../../proto/model/ids.ts";
 import { tlsChannel } from "../../proto/rpc/channel.ts";
-import { clientCredentials } from "../../proto/rpc/tls.ts";
-import { openCgroups } from "../../native/index.ts";
-import { VERSION } from "../version.ts";
 import { chooseAdvertiseAddr, joinHostPort, splitHostPort } from "./addresses.ts";
 import { type NodeAddresses, forgetCluster, readAddresses, writeAddresses } from "./config.ts";
 import { notManager } from "./door.ts";
+import { giveUpManager } from "./give-up-manager.ts";
+import { nodeInfo } from "./info.ts";
+import { leaveWarning } from "./leave-warning.ts";
 import type { Machine, Surroundings } from "./machine.ts";
+import { ManagerPart, loadManagers, managerOptions } from "./manager-part.ts";
 import { Membership } from "./membership.ts";
 
 export interface SwarmNodeOptions extends Surroundings {
@@ -37,6 +47,8 @@ const FIRST_SESSION_MS = 10_000;
 const POLL_MS = 20;
 /** For the tasks of a node that leaves to stop. */
 const LEAVE_MS = 60_000;
+/** For the other managers to let a manager go. */
+const LEAVE_GROUP_MS = 15_000;
 
 export class SwarmNode {
   readonly imageDoor: ReturnType<typeof createImageDoor>;
@@ -60,21 +72,18 @@ export class SwarmNode {
     const addresses = (await readAddresses(this.#nodeDir)) ?? this.#addresses({ listenAddr: "", advertiseAddr: "" });
     const { nodeId, role } = identity.facts;
     logger.info("this node is a member of a cluster", { node: nodeId, role });
-    if (role === "worker") {
-      await this.#open(identity, { addresses, manager: undefined }, signal);
-      return;
-    }
-    const { Manager } = await import("../../manager/index.ts");
-    const manager = await Manager.open(
-      this.#managerOptions(addresses, () => identity),
-      signal,
-    );
-    if (manager === undefined)
-      throw new SwarmError(
-        "FailedPrecondition",
-        `this node is a manager, but ${join(this.#options.options.stateDir, "manager")} holds no log; leave the cluster with 'tsswarm swarm leave --force' and join it again`,
+    let part: ManagerPart | undefined;
+    if (role === "manager") {
+      const managers = await loadManagers();
+      const options = { ...this.#options, addresses };
+      const manager = await managers.open(
+        managerOptions(options, () => identity),
+        signal,
       );
-    await this.#open(identity, { addresses, manager }, signal);
+      // One that crashed while it joined has no log yet, and goes on joining.
+      if (manager !== undefined) part = await ManagerPart.over({ ...options, identity }, manager);
+    }
+    await this.#open(identity, { addresses, part }, signal);
   }
 
   /** Stops; containers run on. */
@@ -85,46 +94,50 @@ export class SwarmNode {
 
   /** Throws FailedPrecondition on a node that is no manager. */
   control(): ClusterControl {
-    const control = this.#membership?.control;
-    if (control === undefined) throw notManager(this.#membership !== undefined);
-    return control;
+    return this.manager().control;
+  }
+
+  /** Throws FailedPrecondition on a node that is no manager. */
+  manager(): GroupManager {
+    const manager = this.#membership?.manager;
+    if (manager === undefined) throw notManager(this.#membership !== undefined);
+    return manager;
   }
 
   init(request: SwarmInitRequest, signal: AbortSignal): Promise<SwarmInitResponse> {
     return this.#alone(async () => {
+      if (request.forceNewCluster) return this.#forceNewCluster(request, signal);
       this.#mustBeOutside();
       const addresses = this.#addresses(request);
+      const { spec, availability } = request;
       const nodeId = newId(this.#options.random);
-      const { Manager } = await import("../../manager/index.ts");
-      let identity: NodeIdentity | undefined;
-      let begun: Awaited<ReturnType<typeof Manager.create>> | undefined;
-      try {
-        const managerOptions = this.#managerOptions(addresses, () => {
-          if (identity === undefined) throw new SwarmError("Unavailable", "this node has no certificate yet");
-          return identity;
-        });
-        const issuer = async (csrPem: string): Promise<{ certPem: string; caPem: string }> => {
-          const { availability, spec } = request;
-          const { advertiseAddr } = addresses;
-          begun = await Manager.create(managerOptions, { nodeId, spec, availability, csrPem, advertiseAddr }, signal);
-          return { certPem: begun.made.certificatePem, caPem: begun.made.caCertificatePem };
-        };
-        await writeAddresses(this.#nodeDir, addresses);
-        identity = await NodeIdentity.create(
-          this.#identityOptions(),
-          { issuer, managers: [addresses.advertiseAddr] },
+      const made = await this.#found(addresses, signal, (managers, options, csrPem) =>
+        managers.create(
+          options,
+          { nodeId, spec, availability, csrPem, advertiseAddr: addresses.advertiseAddr },
           signal,
-        );
-        const manager = begun?.manager;
-        const membership = await this.#open(identity, { addresses, manager }, signal);
-        await this.#untilSession(membership, signal);
-        const { clusterId } = identity.facts;
-        return { nodeId, clusterId, joinTokenWorker: begun?.made.joinTokenWorker ?? "", addr: addresses.advertiseAddr };
-      } catch (error) {
-        if (this.#membership === undefined) await begun?.manager.close();
-        await this.#undo();
-        throw error;
-      }
+        ),
+      );
+      const { clusterId, joinTokenWorker } = made;
+      return { nodeId, clusterId, joinTokenWorker, addr: addresses.advertiseAddr };
+    });
+  }
+
+  /** Makes this machine the one manager of a cluster with the state of a backup. */
+  restore(
+    request: { readonly header: RestoreHeader; readonly backup: AsyncIterable<Uint8Array> },
+    signal: AbortSignal,
+  ): Promise<RestoreResponse> {
+    return this.#alone(async () => {
+      this.#mustBeOutside();
+      const { backup, header } = request;
+      const addresses = this.#addresses(header);
+      const nodeId = newId(this.#options.random);
+      const availability = NodeSpec_Availability.ACTIVE;
+      const { clusterId } = await this.#found(addresses, signal, (managers, options, csrPem) =>
+        managers.restore(options, { backup, nodeId, availability, csrPem }, signal),
+      );
+      return { nodeId, clusterId, addr: addresses.advertiseAddr };
     });
   }
 
@@ -139,9 +152,11 @@ export class SwarmNode {
           { ...this.#identityOptions(), remotes, token, availability, dial: tlsChannel },
           signal,
         );
-        const membership = await this.#open(identity, { addresses, manager: undefined }, signal);
+        const { nodeId, role } = identity.facts;
+        const part = role === "manager" ? await this.#joinGroup(identity, { addresses, remotes }, signal) : undefined;
+        const membership = await this.#open(identity, { addresses, part }, signal);
         await this.#untilSession(membership, signal);
-        return { nodeId: identity.facts.nodeId, role: NodeRole.WORKER };
+        return { nodeId, role: role === "manager" ? NodeRole.MANAGER : NodeRole.WORKER };
       } catch (error) {
         await this.#undo();
         throw error;
@@ -157,11 +172,10 @@ export class SwarmNode {
       if (membership === undefined && !existsSync(join(options.stateDir, "node"))) {
         throw new SwarmError("FailedPrecondition", "This node is not part of a swarm");
       }
-      if (membership?.control !== undefined && !request.force) {
-        throw new SwarmError(
-          "FailedPrecondition",
-          "You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.",
-        );
+      const manager = membership?.manager;
+      if (manager !== undefined) {
+        if (!request.force) throw new SwarmError("FailedPrecondition", leaveWarning(manager.status()));
+        await this.#leaveGroup(manager, signal);
       }
       const until = AbortSignal.any([signal, AbortSignal.timeout(LEAVE_MS)]);
       await membership?.agent.leave(until).catch((error: unknown) => {
@@ -175,64 +189,116 @@ export class SwarmNode {
     });
   }
 
-  async info(): Promise<InfoResponse> {
-    const { machine, options } = this.#options;
+  info(): Promise<InfoResponse> {
+    const { clock, machine, options } = this.#options;
+    return nodeInfo({ machine, clock, stateDir: options.stateDir, membership: this.#membership });
+  }
+
+  /** A new group with this node as its one manager: what `begin` makes, this node's certificate with it. */
+  async #found(
+    addresses: NodeAddresses,
+    signal: AbortSignal,
+    begin: (
+      managers: GroupManagers,
+      options: GroupManagerOptions,
+      csrPem: string,
+    ) => Promise<{ readonly manager: GroupManager; readonly made: Bootstrapped }>,
+  ): Promise<Bootstrapped> {
+    let identity: NodeIdentity | undefined;
+    let founded: { readonly manager: GroupManager; readonly made: Bootstrapped } | undefined;
+    const ownIdentity = (): NodeIdentity => {
+      assert(identity !== undefined, "nobody is dialled before this node has its certificate");
+      return identity;
+    };
+    const options = { ...this.#options, addresses };
+    try {
+      const managers = await loadManagers();
+      const issuer = async (csrPem: string): Promise<IssuedIdentity> => {
+        founded = await begin(managers, managerOptions(options, ownIdentity), csrPem);
+        return { certPem: founded.made.certificatePem, caPem: founded.made.caCertificatePem };
+      };
+      await writeAddresses(this.#nodeDir, addresses);
+      const first = { issuer, managers: [addresses.advertiseAddr] };
+      identity = await NodeIdentity.create(this.#identityOptions(), first, signal);
+    } catch (error) {
+      await founded?.manager.close();
+      await this.#undo();
+      throw error;
+    }
+    try {
+      assert(founded !== undefined, "the certificate came with the group");
+      const part = await ManagerPart.over({ ...options, identity }, founded.manager);
+      await this.#untilSession(await this.#open(identity, { addresses, part }, signal), signal);
+      return founded.made;
+    } catch (error) {
+      await this.#undo();
+      throw error;
+    }
+  }
+
+  async #forceNewCluster(request: SwarmInitRequest, signal: AbortSignal): Promise<SwarmInitResponse> {
     const membership = this.#membership;
-    const description = await machine.describe();
-    const common = {
-      description,
-      containersRunning: membership?.agent.counts().running ?? 0,
-      images: (await machine.images.list()).length,
-      stateDir: options.stateDir,
-      cgroupVersion: openCgroups().version,
-      version: VERSION,
-    };
-    if (membership === undefined)
-      return InfoResponse.create({ ...common, state: InfoResponse_LocalNodeState.INACTIVE });
-    const { connection, managers } = membership.agent;
-    const nodes = await this.#knownNodes(membership);
-    const isManager = membership.control !== undefined;
-    const { host } = splitHostPort(membership.addresses.advertiseAddr, { flag: "--advertise-addr" });
-    return InfoResponse.create({
-      ...common,
-      state:
-        connection.kind === "connected" || isManager
-          ? InfoResponse_LocalNodeState.ACTIVE
-          : InfoResponse_LocalNodeState.PENDING,
-      nodeId: membership.identity.facts.nodeId,
-      clusterId: membership.identity.facts.clusterId,
-      nodeAddr: host,
-      advertiseAddr: membership.addresses.advertiseAddr,
-      isManager,
-      managers,
-      managerCount: nodes.filter((node) => node.managerStatus !== undefined).length,
-      nodeCount: nodes.length,
-      error: connection.kind === "connecting" ? connection.error : "",
+    if (membership?.manager === undefined) {
+      throw new SwarmError(
+        "FailedPrecondition",
+        "--force-new-cluster makes a cluster of a manager that lost the others, and this node is no manager",
+      );
+    }
+    const addresses = this.#addresses({
+      listenAddr: request.listenAddr === "" ? membership.addresses.listenAddr : request.listenAddr,
+      advertiseAddr: request.advertiseAddr === "" ? membership.addresses.advertiseAddr : request.advertiseAddr,
     });
+    await writeAddresses(this.#nodeDir, addresses);
+    await membership.forceNewCluster(addresses, signal);
+    await this.#untilSession(membership, signal);
+    const caller = { kind: "local" } as const;
+    const cluster = await this.manager().control.getCluster({}, { caller, signal });
+    const { clusterId, nodeId } = membership.identity.facts;
+    const joinTokenWorker = cluster.rootCa?.joinTokenWorker ?? "";
+    return { nodeId, clusterId, joinTokenWorker, addr: addresses.advertiseAddr };
   }
 
-  async #knownNodes(membership: Membership): Promise<readonly { readonly managerStatus: unknown }[]> {
-    const { control } = membership;
-    if (control === undefined) return [];
-    const context = { caller: { kind: "local" } as const, signal: new AbortController().signal };
-    return (await control.listNodes({ filters: [] }, context)).nodes;
+  /** The node has its manager's certificate. Where the group does not take it, the cluster is told that it will be no manager. */
+  async #joinGroup(
+    identity: NodeIdentity,
+    at: { readonly addresses: NodeAddresses; readonly remotes: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<ManagerPart> {
+    const { addresses, remotes } = at;
+    try {
+      return await ManagerPart.join({ ...this.#options, identity, addresses }, remotes, signal);
+    } catch (error) {
+      await giveUpManager(identity, remotes).catch((failure: unknown) =>
+        this.#options.logger.warn("the cluster could not be told that this node gave up", {
+          error: errorText(failure),
+        }),
+      );
+      throw new SwarmError(
+        isSwarmError(error) ? error.code : "Internal",
+        `this node could not become a manager: ${errorText(error)}. The other managers must reach it at ${addresses.advertiseAddr} (--advertise-addr)`,
+        { cause: error },
+      );
+    }
   }
 
-  #managerOptions(addresses: NodeAddresses, identity: () => NodeIdentity): Parameters<typeof Manager.open>[0] {
-    const { clock, logger, options, random } = this.#options;
-    return {
-      stateDir: options.stateDir,
-      advertiseAddr: addresses.advertiseAddr,
-      dial: (addr) => tlsChannel(addr, clientCredentials(identity().tls)),
-      clock,
-      random,
-      logger: logger.child("manager"),
-    };
+  /** Takes this manager out of its group where the others can be asked, so that they do not count on it. */
+  async #leaveGroup(manager: GroupManager, signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#options;
+    if (manager.status().members.every((member) => member.isSelf)) return;
+    const bound = { clock, ms: LEAVE_GROUP_MS, what: "leaving the group of managers", parent: signal };
+    try {
+      await withDeadline(bound, (until) => manager.leave(until));
+    } catch (error) {
+      signal.throwIfAborted();
+      logger.warn("this manager leaves, but the group still counts it; demote it on another manager", {
+        error: errorText(error),
+      });
+    }
   }
 
   async #open(
     identity: NodeIdentity,
-    parts: { readonly addresses: NodeAddresses; readonly manager: Manager | undefined },
+    parts: { readonly addresses: NodeAddresses; readonly part: ManagerPart | undefined },
     signal: AbortSignal,
   ): Promise<Membership> {
     const membership = await Membership.open({ ...this.#options, ...parts, identity }, signal);

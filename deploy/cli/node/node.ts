@@ -11,6 +11,7 @@ import { forEachRef } from "../refs.ts";
 import { listNodes } from "./ls.ts";
 import { prettyNode } from "./pretty.ts";
 import { listNodeTasks } from "./ps.ts";
+import { changeRoles } from "./role.ts";
 import { updateNode } from "./update.ts";
 
 export function addNode(command: Command, context: Context): void {
@@ -67,6 +68,18 @@ export function addNode(command: Command, context: Context): void {
     .option("--label-rm <key>", "Remove a node label if exists", collect)
     .option("--role <role>", "Role of the node (worker, manager)")
     .action((ref: string, options: Parameters<typeof updateNode>[2]) => updateNode(context, ref, options));
+
+  command
+    .command("promote")
+    .description("Promote one or more nodes to manager in the cluster")
+    .argument("<node...>")
+    .action((refs: readonly string[]) => changeRoles(context, refs, "manager"));
+
+  command
+    .command("demote")
+    .description("Demote one or more nodes from manager in the cluster")
+    .argument("<node...>")
+    .action((refs: readonly string[]) => changeRoles(context, refs, "worker"));
 
   command
     .command("rm")

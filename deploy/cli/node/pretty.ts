@@ -30,7 +30,8 @@ export function prettyNode(node: WholeNode): string {
             "Manager Status",
             [
               ["Address", managerStatus.addr],
-              ["Raft Status", managerStatusName(managerStatus)],
+              ["Raft Status", managerStatusName({ ...managerStatus, leader: false })],
+              ["Leader", managerStatus.leader ? "Yes" : "No"],
             ],
           ],
         ] as const)),

@@ -33,6 +33,7 @@ interface InitOptions {
   readonly certExpiry?: string;
   readonly dispatcherHeartbeat?: string;
   readonly taskHistoryLimit?: string;
+  readonly forceNewCluster?: boolean;
 }
 
 interface JoinOptions {
@@ -54,6 +55,10 @@ export function addSwarm(command: Command, context: Context): void {
     .option("--cert-expiry <duration>", "Validity period for node certificates (default 2160h0m0s)")
     .option("--dispatcher-heartbeat <duration>", "Dispatcher heartbeat period (default 5s)")
     .option("--task-history-limit <number>", "Ended tasks kept per slot (default 5)")
+    .option(
+      "--force-new-cluster",
+      "Make a cluster of this manager alone from its state, when the others are lost for good",
+    )
     .action(async (options: InitOptions) => {
       const local = await context.local();
       const spec = ClusterSpec.create({
@@ -64,9 +69,9 @@ export function addSwarm(command: Command, context: Context): void {
           : { heartbeatPeriodMs: parseDuration(options.dispatcherHeartbeat) }),
         ...(options.taskHistoryLimit === undefined ? {} : { taskHistoryLimit: Number(options.taskHistoryLimit) }),
       });
-      const { listenAddr, advertiseAddr } = options;
+      const { listenAddr, advertiseAddr, forceNewCluster = false } = options;
       const made = await local.swarmInit(
-        { listenAddr, advertiseAddr, availability: availabilityOf(options.availability), spec },
+        { listenAddr, advertiseAddr, availability: availabilityOf(options.availability), spec, forceNewCluster },
         { signal },
       );
       print(context, `Swarm initialized: current node (${made.nodeId}) is now a manager.\n`);
@@ -78,7 +83,10 @@ export function addSwarm(command: Command, context: Context): void {
     });
 
   addressFlags(
-    command.command("join").description("Join a cluster as a worker").argument("<host:port>", "a manager's address"),
+    command
+      .command("join")
+      .description("Join a cluster as a worker or manager, as the token says")
+      .argument("<host:port>", "a manager's address"),
   )
     .requiredOption("--token <token>", "Token for entry into the cluster")
     .action(async (remote: string, options: JoinOptions) => {

@@ -49,6 +49,13 @@ function infoJson(info: InfoResponse): Record<string, unknown> {
       RemoteManagers: info.managers.map((Addr) => ({ Addr })),
       Nodes: info.nodeCount,
       Managers: info.managerCount,
+      Raft: info.managerList.map((manager) => ({
+        NodeID: manager.nodeId,
+        Addr: manager.addr,
+        Leader: manager.leader,
+        Reachability: manager.reachable ? "reachable" : "unreachable",
+        Voter: !manager.learner,
+      })),
       Cluster: { ID: info.clusterId },
     },
   };
@@ -70,6 +77,7 @@ function sections(info: InfoResponse): readonly Section[] {
               ["Managers", info.managerCount === 0 ? "" : String(info.managerCount)],
               ["Nodes", info.nodeCount === 0 ? "" : String(info.nodeCount)],
               ["Node Address", info.advertiseAddr],
+              ["Raft", raftSection(info)],
               ["Manager Addresses", info.managers],
             ],
           ],
@@ -87,5 +95,18 @@ function sections(info: InfoResponse): readonly Section[] {
     ["Total Memory", printBytes(description?.resources?.memoryBytes ?? 0)],
     ["Name", description?.hostname ?? ""],
     ["Root Dir", info.stateDir],
+  ];
+}
+
+/** Whether this manager leads, and who answers; nothing on workers. */
+function raftSection({ managerList, nodeId }: InfoResponse): string | readonly Section[] {
+  const voters = managerList.filter((manager) => !manager.learner);
+  if (voters.length === 0) return "";
+  const leader = voters.find((manager) => manager.leader);
+  const reachable = voters.filter((manager) => manager.reachable).length;
+  return [
+    ["Role", leader?.nodeId === nodeId ? "leader" : "follower"],
+    ["Leader", leader?.addr ?? "none"],
+    ["Reachable", `${reachable} of ${voters.length}`],
   ];
 }
