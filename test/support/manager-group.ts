@@ -30,6 +30,8 @@ export interface Machine {
   addr: string;
   readonly disk: SimDisk;
   nodeId: string;
+  /** Somebody answers at its address, be it a manager yet or not. */
+  isListening: boolean;
   /** Undefined: not running. */
   manager: Manager | undefined;
   /** What it serves, by service. */
@@ -106,6 +108,7 @@ export class ManagerGroup {
       addr: `10.0.0.${number}:2377`,
       disk: new SimDisk(),
       nodeId: "",
+      isListening: false,
       manager: undefined,
       served: new Map(),
       stop: new AbortController(),
@@ -130,6 +133,7 @@ export class ManagerGroup {
   /** As the daemon does it with a manager's certificate and no log. */
   async join(machine: Machine): Promise<Manager> {
     machine.served = new Map();
+    machine.isListening = true;
     const managers = this.machines.flatMap((each) => (each.manager === undefined ? [] : [each.addr]));
     const { nodeId } = machine;
     machine.stop = new AbortController();
@@ -141,6 +145,7 @@ export class ManagerGroup {
 
   run(machine: Machine, manager: Manager): void {
     machine.manager = manager;
+    machine.isListening = true;
     machine.served = new Map();
     manager.register({
       add: (service, handlers, access) => {
@@ -158,6 +163,7 @@ export class ManagerGroup {
   kill(machine: Machine): void {
     machine.stop.abort(new SwarmError("Cancelled", "killed"));
     machine.manager = undefined;
+    machine.isListening = false;
     machine.served = new Map();
     machine.disk.restart("lose", seededRandom(this.#seed + this.#starts));
   }
@@ -177,6 +183,7 @@ export class ManagerGroup {
       await this.settle(machine.ended);
       await this.settle(manager.close());
       machine.manager = undefined;
+      machine.isListening = false;
     }
   }
 
@@ -327,8 +334,7 @@ export class ManagerGroup {
     const lost = (): SwarmError =>
       new SwarmError("Unavailable", `Cannot connect to ${addr}: nobody answers`, { cause: new Error("no connection") });
     // A machine listens before it is a member.
-    const isUp = (): boolean =>
-      to !== undefined && !this.#cut.has(`${from.name} ${to.name}`) && (to.manager !== undefined || to.nodeId !== "");
+    const isUp = (): boolean => to?.isListening === true && !this.#cut.has(`${from.name} ${to.name}`);
     const call = (service: Service, name: string) => (input: unknown, options: CallOptions) => {
       const { forwardedFor, signal } = options as CallOptions & { readonly forwardedFor?: Caller };
       const context = {
