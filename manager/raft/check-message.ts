@@ -2,12 +2,16 @@
 // package's rules: a fault of the wire or of another version, never of Raft.
 
 import { type RaftId, isRaftId } from "./ids.ts";
-import type { Message } from "./message.ts";
+import type { Message, MessageType } from "./message.ts";
+
+/** What a node may get from itself: its own durable answers, and what it passed on and another member passed back. */
+const FROM_SELF: ReadonlySet<MessageType> = new Set(["appResp", "voteResp", "preVoteResp", "prop", "transferLeader"]);
 
 /** Why the message cannot be taken, in a sentence; null where it can. */
 export function checkMessage(self: RaftId, m: Message): string | null {
   if (!isRaftId(m.from)) return `${m.type} comes from ${m.from}, which is no raft id`;
   if (m.to !== self) return `${m.type} is addressed to ${m.to}`;
+  if (m.from === self && (m.reject || !FROM_SELF.has(m.type))) return `${m.type} claims to come from this node itself`;
   for (const value of [m.term, m.logTerm, m.index, m.commit, m.rejectHint]) {
     if (!Number.isSafeInteger(value) || value < 0) return `${m.type} from ${m.from} carries the number ${value}`;
   }

@@ -42,8 +42,9 @@ export class RawNode {
       hard.commit <= raft.log.lastIndex(),
       `stored commit ${hard.commit} is beyond the last entry ${raft.log.lastIndex()}: the log lost its end`,
     );
-    // It may lie before the first entry: a snapshot can be stored before the commit that allowed it.
-    raft.log.commitTo(hard.commit);
+    // It may lie before the first entry, or before what is applied: a snapshot can be stored before the commit that
+    // allowed it.
+    raft.log.commitTo(Math.max(hard.commit, resolved.applied));
     raft.term = hard.term;
     raft.vote = hard.vote;
     if (resolved.applied > 0) raft.log.appliedTo(resolved.applied, 0);

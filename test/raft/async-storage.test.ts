@@ -116,3 +116,9 @@ test("a snapshot is acknowledged, and what follows it applied, only after it is 
     [6],
   );
 });
+
+test("a state that was stored before the commit that allowed it is committed when the node starts from it", () => {
+  const node = new LoneNode({ ...ASYNC, terms: [1, 1, 1], commit: 1, config: { ...ASYNC.config, applied: 3 } });
+  assert.deepEqual([node.raw.status().applied, node.raw.status().hard.commit], [3, 3]);
+  assert.equal(node.raw.hasReady(), false);
+});
