@@ -1,0 +1,63 @@
+// Calls passed on to the leader: made again where they certainly changed nothing, reported where they may have, and never passed on
+// twice.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { noLeader } from "../../../manager/no-leader.ts";
+import { ControlService } from "../../../proto/gen/control.ts";
+import { NodeCaService } from "../../../proto/gen/ca.ts";
+import { webSpec } from "../../support/cluster-state.ts";
+import { LOCAL, ManagerGroup, never } from "../../support/manager-group.ts";
+
+test("a write whose answer was lost is reported as one that may have been made, and a read is made again", async () => {
+  const group = await ManagerGroup.of(3, { seed: 21 });
+  const { control } = group.managerOf("m2");
+  const write = control.createService({ spec: webSpec() }, LOCAL);
+  const read = control.listServices({ filters: [] }, LOCAL);
+  const outcome = assert.rejects(write, { code: "Internal", message: /may or may not have been made/ });
+  await group.clock.advance(1);
+  group.cutOff(group.machine("m1"));
+  await group.settle(outcome);
+  const { services } = await group.settle(read);
+  assert.ok(services.length <= 1);
+  group.heal();
+  const later = await group.settle(control.listServices({ filters: [] }, LOCAL));
+  assert.ok(later.services.length >= services.length);
+  await group.close();
+});
+
+test("a call that one manager passed on is not passed on again", async () => {
+  const group = await ManagerGroup.of(3, { seed: 22 });
+  const follower = group.handlers(group.machine("m3"), ControlService);
+  const forwarded = { ...LOCAL, forwardedBy: group.machine("m2").nodeId };
+  await assert.rejects(group.settle(follower.listServices({ filters: [] }, forwarded)), { code: "NotLeader" });
+  const leader = group.handlers(group.machine("m1"), ControlService);
+  assert.deepEqual((await group.settle(leader.listServices({ filters: [] }, forwarded))).services, []);
+  await group.close();
+});
+
+test("the leader answers for the caller, not for the manager that passed the call on", async () => {
+  const group = await ManagerGroup.of(3, { seed: 23 });
+  const ca = group.handlers(group.machine("m2"), NodeCaService);
+  const nobody = { caller: { kind: "anonymous", addr: "10.0.0.99:1" } as const, signal: never };
+  const request = { csrPem: Buffer.from("none"), token: "", availability: 0 as const };
+  await assert.rejects(group.settle(ca.issueNodeCertificate(request, nobody)), { code: "Unauthenticated" });
+  const { certificatePem } = await group.settle(ca.getRootCaCertificate({}, nobody));
+  assert.match(Buffer.from(certificatePem).toString(), /BEGIN CERTIFICATE/);
+  await group.close();
+});
+
+test("who cannot be reached is named, and a group that is about to elect is told apart from one that cannot", () => {
+  const view = (nodeId: string, reachable: boolean): Parameters<typeof noLeader>[0][number] => {
+    const common = { addr: `${nodeId}:2377`, raftId: 1, isLeader: false, isLearner: false, isCaughtUp: true };
+    return { ...common, nodeId, reachable, isSelf: nodeId === "m1" };
+  };
+  const name = (nodeId: string): string => nodeId;
+  const lost = noLeader([view("m1", true), view("m2", false), view("m3", false)], name);
+  assert.equal(
+    lost.message,
+    "the cluster has no leader: 1 of 3 managers is reachable (m1; m2 and m3 are not); start or heal them, or `tsswarm swarm init --force-new-cluster` on this one if they are lost for good",
+  );
+  const electing = noLeader([view("m1", true), view("m2", true), view("m3", false)], name);
+  assert.match(electing.message, /2 of 3 managers are reachable \(m1 and m2; m3 is not\).*about to be elected/);
+});
