@@ -124,6 +124,7 @@ export class ReplicatedLogLoop {
       resume: (work) => this.guard(work),
     });
     this.#snapshots = new Snapshots({
+      clock,
       storage,
       logger,
       every: options.snapshotEvery,

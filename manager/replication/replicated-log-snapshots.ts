@@ -3,6 +3,7 @@
 
 import type { Entry, HardState, Index, Message, RaftId, SnapshotRef } from "raft-ts";
 import { AssertionError, assert } from "../../proto/base/assert.ts";
+import type { Clock } from "../../proto/base/clock.ts";
 import { type ChildAbort, childOf } from "../../proto/base/abort.ts";
 import { diskErrorCode } from "../../proto/base/disk.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
@@ -10,7 +11,11 @@ import type { Logger } from "../../proto/base/log.ts";
 import type { LogSnapshotMeta, LogStorage } from "./replicated-log-storage.ts";
 import type { IncomingSnapshot, Transport } from "./transport.ts";
 
+/** After one that could not be written, a peer's wish for one waits so long. */
+const AGAIN_MS = 5_000;
+
 export interface SnapshotsOptions {
+  readonly clock: Clock;
   readonly storage: LogStorage;
   readonly logger: Logger;
   /** Entries between snapshots. */
@@ -37,6 +42,7 @@ export class Snapshots {
   #known: readonly LogSnapshotMeta[];
   #triedIndex: Index;
   #isWanted = false;
+  #notBeforeMs = -Infinity;
   #saving: Promise<void> | undefined;
   readonly #sending = new Map<RaftId, ChildAbort>();
   #incoming: { readonly meta: LogSnapshotMeta; readonly installed: PromiseWithResolvers<void> } | undefined;
@@ -57,7 +63,8 @@ export class Snapshots {
     const newest = this.#known.at(-1)?.index ?? 0;
     if (appliedIndex <= newest) this.#isWanted = false;
     const isDue = appliedIndex - this.#triedIndex >= this.#options.every;
-    if ((!this.#isWanted && !isDue) || this.#saving !== undefined || this.#incoming !== undefined) return;
+    const isWanted = this.#isWanted && this.#options.clock.monotonicMs() >= this.#notBeforeMs;
+    if ((!isWanted && !isDue) || this.#saving !== undefined || this.#incoming !== undefined) return;
     this.#isWanted = false;
     this.#triedIndex = appliedIndex;
     const { meta, pieces } = this.#options.applied();
@@ -161,14 +168,15 @@ export class Snapshots {
   }
 
   async #save(meta: LogSnapshotMeta, pieces: Iterable<Uint8Array>): Promise<void> {
-    const { storage, logger, onFailure } = this.#options;
+    const { storage, clock, logger, onFailure } = this.#options;
     try {
       await storage.saveSnapshot(meta, pieces);
       this.#known = [...this.#known, meta].slice(-2);
     } catch (error) {
       if (error instanceof AssertionError) onFailure(error);
       // The log goes on and holds everything; the next try comes after as many entries again.
-      else logger.error("cannot write a snapshot", { index: meta.index, error: errorText(error) });
+      this.#notBeforeMs = clock.monotonicMs() + AGAIN_MS;
+      logger.error("cannot write a snapshot", { index: meta.index, error: errorText(error) });
     }
   }
 }
