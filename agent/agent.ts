@@ -9,9 +9,11 @@ import type { Clock } from "../proto/base/clock.ts";
 import { errorText } from "../proto/base/errors.ts";
 import { Group } from "../proto/base/group.ts";
 import type { Logger } from "../proto/base/log.ts";
+import { Notice } from "../proto/base/notice.ts";
 import type { Random } from "../proto/base/random.ts";
 import type { DispatcherService, SessionMessage } from "../proto/gen/dispatcher.ts";
 import type { StreamFrame, StreamOpen } from "../proto/gen/streams.ts";
+import { DEFAULTS } from "../proto/model/defaults.ts";
 import { type WholeNode, type WholeTask, wholeNode } from "../proto/model/objects.ts";
 import type { Client } from "../proto/rpc/methods.ts";
 import type { Executor } from "./exec/executor.ts";
@@ -29,6 +31,8 @@ const BACKOFF_MAX_MS = 8_000;
 const GOOD_SESSION_MS = 10_000;
 /** Managers that send the agent on to each other are not followed further than this without a pause. */
 const REDIRECTS_MAX = 3;
+/** How long managers miss a node grows with the beats they ask for, and so does the longest pause: this many beats. */
+const PAUSE_PACES = 1.5;
 
 /** A connection to one manager. */
 export interface ManagerLink {
@@ -62,8 +66,14 @@ export class Agent {
   readonly #reporter: Reporter;
   readonly #worker: Worker;
   readonly #leaving = new AbortController();
+  /** Raised when a pause is to end. */
+  readonly #wake = new Notice();
   #connection: Connection = { kind: "connecting", error: "" };
   #node: WholeNode | undefined;
+  /** host:port of the manager to dial next. */
+  #next: string | undefined;
+  /** Between two beats, as a manager last asked for them. */
+  #paceMs: number = DEFAULTS.heartbeatPeriodMs;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -111,6 +121,13 @@ export class Agent {
     await group.join();
   }
 
+  /** There is a manager at host:port now: where no session stands, it is dialled at once. */
+  dialNext(address: string): void {
+    if (this.#connection.kind === "connected") return;
+    this.#next = address;
+    this.#wake.raise();
+  }
+
   /** Ends the sessions, then stops and removes every task. For a node that leaves its cluster; `run` goes on idle. */
   async leave(signal: AbortSignal): Promise<void> {
     this.#leaving.abort();
@@ -124,17 +141,17 @@ export class Agent {
     this.#leaving.signal.addEventListener("abort", () => child.abort(), { once: true });
     if (this.#leaving.signal.aborted) child.abort();
     const stopped = (): boolean => child.signal.aborted;
-    let leader: string | undefined;
     let redirects = 0;
+    let failures = 0;
     while (!stopped()) {
       const startedMs = clock.monotonicMs();
-      const address = leader ?? this.#managers.pick();
-      leader = undefined;
+      const address = this.#next ?? this.#managers.pick();
+      this.#next = undefined;
       try {
         if (address === undefined) throw new Error("no manager is known");
         const redirect = await this.#attend(address, child.signal);
         await this.#managers.replace(redirect.managers);
-        leader = redirect.leaderAddr;
+        this.#next = redirect.leaderAddr;
         redirects += 1;
         if (redirects <= REDIRECTS_MAX) continue;
       } catch (error) {
@@ -144,12 +161,32 @@ export class Agent {
         if (address !== undefined) this.#managers.failed(address);
         logger.warn("no session with a manager", { manager: address ?? "", error: errorText(error) });
       }
+      const goesInCircles = redirects > REDIRECTS_MAX;
       redirects = 0;
-      if (clock.monotonicMs() - startedMs >= GOOD_SESSION_MS) backoff.reset();
-      await clock.sleep(backoff.nextMs(), child.signal).catch(() => undefined);
+      failures += 1;
+      if (clock.monotonicMs() - startedMs >= GOOD_SESSION_MS) {
+        backoff.reset();
+        failures = 0;
+      }
+      // The other managers are tried before the pauses grow.
+      const roundIsOver = goesInCircles || failures % Math.max(1, this.#managers.addresses.length) === 0;
+      const pauseMs = roundIsOver ? backoff.nextMs() : BACKOFF_FIRST_MS;
+      await this.#pause(Math.min(pauseMs, this.#paceMs * PAUSE_PACES), child.signal);
     }
     child.release();
     this.#connection = { kind: "connecting", error: "" };
+  }
+
+  /** Settles after `ms`, when there is an address to dial next, or when the signal aborts. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const cancel = this.#options.clock.after(ms, () => this.#wake.raise());
+    try {
+      await this.#wake.wait(signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      cancel();
+    }
   }
 
   /** Sessions over one connection, until one fails or the manager sends this node to the leader. */
@@ -168,6 +205,9 @@ export class Agent {
             worker: this.#worker,
             reporter: this.#reporter,
             clock,
+            onPace: (periodMs) => {
+              this.#paceMs = periodMs;
+            },
             onMessage: (message) => this.#hear(message, { address, streams }),
           },
           streams.signal,

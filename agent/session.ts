@@ -32,6 +32,8 @@ export interface SessionOptions {
   readonly worker: Pick<Worker, "assign">;
   readonly reporter: Reporter;
   readonly clock: Clock;
+  /** How far apart (ms) the manager wants the beats, at each beat. */
+  readonly onPace: (periodMs: number) => void;
   /** Each message of the session, the first included. */
   readonly onMessage: (message: SessionMessage) => Promise<void>;
 }
@@ -96,7 +98,9 @@ async function follow(options: SessionOptions, messages: AsyncIterator<SessionMe
 async function beat(options: SessionOptions, sessionId: string, signal: AbortSignal): Promise<void> {
   for (;;) {
     const { periodMs } = await options.client.heartbeat({ sessionId }, { signal, timeoutMs: ANSWER_MS_MAX });
-    await options.clock.sleep(Math.min(BEAT_MS_MAX, Math.max(BEAT_MS_MIN, periodMs)), signal);
+    const paceMs = Math.min(BEAT_MS_MAX, Math.max(BEAT_MS_MIN, periodMs));
+    options.onPace(paceMs);
+    await options.clock.sleep(paceMs, signal);
   }
 }
 

@@ -217,6 +217,7 @@ export class Membership {
     this.#part = part;
     part.manager.removed.addEventListener("abort", () => this.#news.raise(), { once: true });
     part.run((error) => this.#options.onFailure(error));
+    this.agent.dialNext(this.#addresses.advertiseAddr);
   }
 
   async #exclusively<T>(body: () => Promise<T>): Promise<T> {

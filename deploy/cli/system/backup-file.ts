@@ -9,13 +9,13 @@ import type { BackupChunk, RestoreUpload } from "../../../proto/gen/local.ts";
 const CHUNK_BYTES = 262_144;
 
 /** Writes the pieces to a new file of mode 0600, durably; answers its size. Throws AlreadyExists for a path that is taken. */
-export async function writeBackup(path: string, pieces: AsyncIterable<BackupChunk>): Promise<number> {
+export async function writeBackup(path: string, pieces: () => AsyncIterable<BackupChunk>): Promise<number> {
   if (existsSync(path))
     throw new SwarmError("AlreadyExists", `${path} exists; choose another name, or take it away first`);
   const draft = `${path}.part`;
   try {
     await rm(draft, { force: true });
-    const bytes = await writePieces(draft, pieces);
+    const bytes = await writePieces(draft, pieces());
     await rename(draft, path);
     await syncFolder(dirname(path));
     return bytes;

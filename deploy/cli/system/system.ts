@@ -17,7 +17,7 @@ export function addSystem(command: Command, context: Context): void {
     )
     .action(async (options: { output: string }) => {
       const local = await context.local();
-      const bytes = await writeBackup(options.output, local.backup({}, { signal }));
+      const bytes = await writeBackup(options.output, () => local.backup({}, { signal }));
       print(context, `Backup of the swarm written to ${options.output} (${printBytes(bytes)}).`);
       print(context, "It holds the swarm's keys and join tokens: whoever can read it can join the swarm as a manager.");
     });

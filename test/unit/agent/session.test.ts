@@ -176,6 +176,21 @@ test("an agent that is sent to the leader dials it at once", async () => {
   );
 });
 
+test("an agent dials at once where it hears that a manager begins", async () => {
+  await withAgent(async ({ agent, clock, dialled, manager }) => {
+    await eventually(() => agent.connection.kind === "connected");
+    manager.down = new SwarmError("Unavailable", "gone");
+    manager.drop();
+    await eventually(() => agent.connection.kind === "connecting");
+    await clock.advance(60_000);
+    const before = dialled.length;
+    manager.down = undefined;
+    agent.dialNext("m1:2377");
+    await eventually(() => agent.connection.kind === "connected");
+    assert.equal(dialled.length, before + 1);
+  });
+});
+
 test("managers that send an agent to each other are asked at the pace of failures", async () => {
   await withAgent(
     async ({ clock, managers, dialled }) => {
