@@ -3,7 +3,7 @@
 
 import { childOf } from "../proto/base/abort.ts";
 import { SwarmError, errorText, isSwarmError } from "../proto/base/errors.ts";
-import type { CallContext, Caller } from "../proto/rpc/caller.ts";
+import type { CallContext } from "../proto/rpc/caller.ts";
 import type { CallOptions, Client, Handlers, Service } from "../proto/rpc/methods.ts";
 import type { Found, Leadership } from "./leadership.ts";
 import type { Leading } from "./leading.ts";
@@ -16,6 +16,8 @@ export interface LeaderDoorOptions<S extends Service> {
   readonly leadership: Leadership;
   readonly peers: Peers;
   readonly local: (leading: Leading) => Handlers<S>;
+  /** Throws for who may not speak here, before the leader answers. */
+  readonly admit: (context: CallContext) => void;
   /** Calls that do no harm when they are made twice. */
   readonly repeatable: readonly (keyof S)[];
 }
@@ -25,8 +27,7 @@ const CONNECT_MS = 1_000;
 /** How long an answer is still waited for when the manager that was asked no longer leads. */
 const LATE_ANSWER_MS = 1_000;
 
-type Call = (input: unknown, options: CallOptions & { readonly forwardedFor: Caller }) => unknown;
-type Context = CallContext & { readonly forwardedBy?: unknown };
+type Call = (input: unknown, options: CallOptions) => unknown;
 type Handler = (input: unknown, context: CallContext) => unknown;
 
 export function leaderDoor<S extends Service>(options: LeaderDoorOptions<S>): Handlers<S> {
@@ -81,7 +82,7 @@ class LeaderDoor<S extends Service> {
   }
 
   /** Where a call that another manager passed on is answered: here or not at all. */
-  #here(context: Context): Found | undefined {
+  #here(context: CallContext): Found | undefined {
     if (context.forwardedBy === undefined) return undefined;
     const { leading } = this.#options.leadership;
     if (leading !== undefined) return { kind: "here", leading };
@@ -93,7 +94,7 @@ class LeaderDoor<S extends Service> {
     error: unknown,
     call: {
       readonly name: string;
-      readonly context: Context;
+      readonly context: CallContext;
       readonly patience: ReturnType<Leadership["patience"]>;
     },
   ): Promise<void> {
@@ -187,7 +188,12 @@ class LeaderDoor<S extends Service> {
   }
 
   #handler(name: string, leading: Leading): Handler {
-    return this.#options.local(leading)[name] as unknown as Handler;
+    const { admit, local } = this.#options;
+    const handler = local(leading)[name] as unknown as Handler;
+    return (input, context) => {
+      admit(context);
+      return handler(input, context);
+    };
   }
 
   #client(name: string, link: ManagerLink): Call {

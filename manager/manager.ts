@@ -14,6 +14,7 @@ import type { Caller } from "../proto/rpc/caller.ts";
 import type { Handlers } from "../proto/rpc/methods.ts";
 import type { RpcServer } from "../proto/rpc/serve.ts";
 import { ACCESS } from "./access.ts";
+import { checkForwarder, checkOperator } from "./admission.ts";
 import type { GroupManager, GroupManagerOptions, JoinGroup, ManagerState, RestoreGroup } from "./api.ts";
 import { encodeBackup } from "./backup.ts";
 import { type Bootstrap, type Bootstrapped, bootstrap } from "./bootstrap.ts";
@@ -89,6 +90,7 @@ export class Manager implements GroupManager {
       leadership,
       peers,
       local: (leading) => leading.control,
+      admit: (context) => checkOperator(store.view(), context),
       repeatable: CONTROL_READS,
     });
     const nodeCa = leaderDoor({
@@ -96,6 +98,7 @@ export class Manager implements GroupManager {
       leadership,
       peers,
       local: (leading) => leading.nodeCa,
+      admit: (context) => checkForwarder(store.view(), context),
       repeatable: ["getRootCaCertificate"],
     });
     // The root never changes: any manager that has the state may show it.
@@ -111,6 +114,7 @@ export class Manager implements GroupManager {
       leadership,
       peers,
       local: (leading) => leading.membership,
+      admit: (context) => checkForwarder(store.view(), context),
       repeatable: ["join", "leave"],
     });
     this.#dispatcher = dispatcherDoor({

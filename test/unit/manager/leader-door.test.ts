@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { noLeader } from "../../../manager/no-leader.ts";
 import { ControlService } from "../../../proto/gen/control.ts";
 import { NodeCaService } from "../../../proto/gen/ca.ts";
+import { NodeRole } from "../../../proto/gen/specs.ts";
 import { webSpec } from "../../support/cluster-state.ts";
 import { LOCAL, ManagerGroup, never } from "../../support/manager-group.ts";
 
@@ -44,6 +45,25 @@ test("the leader answers for the caller, not for the manager that passed the cal
   await assert.rejects(group.settle(ca.issueNodeCertificate(request, nobody)), { code: "Unauthenticated" });
   const { certificatePem } = await group.settle(ca.getRootCaCertificate({}, nobody));
   assert.match(Buffer.from(certificatePem).toString(), /BEGIN CERTIFICATE/);
+  await group.close();
+});
+
+test("a node that is no manager any more neither commands nor speaks for others, whatever its certificate says", async () => {
+  const group = await ManagerGroup.of(2, { seed: 24 });
+  const { nodeId } = group.machine("m2");
+  const removed = group.managerOf("m2").removed;
+  await group.setRole(group.leader(), { nodeId, role: NodeRole.WORKER });
+  await group.until("it is out", () => removed.aborted);
+  await group.clock.advance(1_000);
+  const control = group.handlers(group.machine("m1"), ControlService);
+  const ca = group.handlers(group.machine("m1"), NodeCaService);
+  const refused = { code: "PermissionDenied", message: /is not, or is no longer, a manager/ };
+  const list = { filters: [] };
+  await assert.rejects(group.settle(control.listServices(list, group.asNode({ nodeId, addr: "x:1" }))), refused);
+  await assert.rejects(group.settle(control.listServices(list, { ...LOCAL, forwardedBy: nodeId })), refused);
+  const forged = { ...group.asNode(group.machine("m1")), forwardedBy: nodeId };
+  const request = { csrPem: Buffer.from("none"), token: "", availability: 0 as const };
+  await assert.rejects(group.settle(ca.issueNodeCertificate(request, forged)), refused);
   await group.close();
 });
 
