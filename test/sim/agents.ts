@@ -40,6 +40,12 @@ export async function createWorkers(store: Store): Promise<void> {
   });
 }
 
+/** A large object that does nothing. Throws what the store throws. */
+export async function createBallast(store: Store, place: number): Promise<void> {
+  const spec = { ...NodeSpec.create(), labels: { ballast: "b".repeat(40_000) } };
+  await store.update((tx) => tx.nodes.create(wholeNode(Node.create({ id: `ballast-${place}`, spec }))));
+}
+
 /** What the agents have to say now, in one report. True when there was anything. `mayFail`: some tasks end by themselves. */
 export async function report(
   store: Store,

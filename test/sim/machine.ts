@@ -53,7 +53,7 @@ export class Machine {
   readonly #random: Random;
   readonly #pace: Pace;
   #disk: SimDisk = new SimDisk();
-  readonly diskState: DiskState = { syncMs: 1, isFull: false, failing: undefined };
+  readonly diskState: DiskState = { syncMs: 1, isFull: false, failing: undefined, trap: undefined };
   /** Its member of the group; undefined: it has none. */
   raftId: RaftId | undefined;
   /** It begins the cluster. */
@@ -110,6 +110,7 @@ export class Machine {
     this.#running = undefined;
     this.#disk.restart(loss, this.#random);
     this.diskState.failing = undefined;
+    this.diskState.trap = undefined;
   }
 
   /** Everything on its disk is gone, and with it its part in the group. */
@@ -198,6 +199,10 @@ export class Machine {
       process,
       scheduler,
       random: seededRandom(random.int(0, 2 ** 31)),
+      onTrap: (loss) => {
+        this.kill(loss);
+        scheduler.after(RESTART_MS, () => this.boot());
+      },
     });
     const options = { disk, dir: DIR, random, logger, segmentBytes, keptEntries };
     const found = await RaftStorage.open(options, signal);

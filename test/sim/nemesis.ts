@@ -24,6 +24,7 @@ const KINDS = [
   "lossy",
   "kill",
   "powerOff",
+  "powerOffInCall",
   "powerOffAll",
   "pause",
   "slowDisk",
@@ -34,9 +35,12 @@ const KINDS = [
   "leave",
   "join",
 ] as const;
+/** Mostly syncs: what happens there matters most. */
+const CALLS = ["sync", "sync", "sync", "write", "rename", "syncDir"] as const;
+
 type Kind = (typeof KINDS)[number];
 
-const CALM: NetworkState = { lose: 0, double: 0, overtake: 0, delayMs: 1 };
+export const CALM: NetworkState = { lose: 0, double: 0, overtake: 0, delayMs: 1 };
 
 export class Nemesis {
   readonly #options: NemesisOptions;
@@ -71,6 +75,7 @@ export class Nemesis {
     for (const machine of this.#options.machines) {
       machine.diskState.isFull = false;
       machine.diskState.failing = undefined;
+      machine.diskState.trap = undefined;
       machine.diskState.syncMs = 1;
       machine.resume();
       machine.boot();
@@ -111,6 +116,13 @@ export class Nemesis {
       case "powerOff":
         this.#stop(machine, this.#loss());
         break;
+      case "powerOffInCall": {
+        const call = CALLS[random.int(0, CALLS.length)] ?? "sync";
+        const loss = this.#loss();
+        trace(`${machine.name} is to lose power in the next ${call}`);
+        machine.diskState.trap = { call, loss };
+        break;
+      }
       case "powerOffAll":
         for (const each of machines) this.#stop(each, this.#loss());
         break;
@@ -122,11 +134,11 @@ export class Nemesis {
         break;
       }
       case "slowDisk":
-        machine.diskState.syncMs = random.float() < 0.3 ? 1 : random.float() ** 3 * 2_000;
+        machine.diskState.syncMs = random.float() < 0.3 ? 1 : random.float() ** 4 * 2_000;
         trace(`${machine.name}: a sync takes about ${Math.round(machine.diskState.syncMs)} ms`);
         break;
       case "badDisk": {
-        const call = (["sync", "write", "rename", "syncDir"] as const)[random.int(0, 4)] ?? "sync";
+        const call = CALLS[random.int(0, CALLS.length)] ?? "sync";
         trace(`${machine.name}: the next ${call} fails`);
         machine.diskState.failing = { call, left: 1 };
         break;
@@ -145,7 +157,7 @@ export class Nemesis {
         if (this.#mayLose(machine)) machine.wipe();
         break;
       case "leave":
-        if (admin.wanted.size > 1 && random.float() < 0.5) {
+        if (admin.wanted.size > 1) {
           trace(`${machine.name} is to leave`);
           admin.unwant(machine);
         }

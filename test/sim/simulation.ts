@@ -12,11 +12,11 @@ import type { Store } from "../../manager/store/store.ts";
 import { checkAlways } from "../support/cluster-invariants.ts";
 import { checkLinearizable } from "../support/linearizability.ts";
 import { Admin } from "./admin.ts";
-import { changeService, createWorkers, report } from "./agents.ts";
+import { changeService, createBallast, createWorkers, report } from "./agents.ts";
 import { canonicalState } from "./canonical-state.ts";
 import { Checks } from "./checks.ts";
 import { Machine, type Running } from "./machine.ts";
-import { Nemesis } from "./nemesis.ts";
+import { CALM, Nemesis } from "./nemesis.ts";
 import { Network, type NetworkState } from "./network.ts";
 import { Registers, swapModel } from "./registers.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -60,10 +60,12 @@ class Simulation {
   readonly #random: Random;
   readonly #checks: Checks;
   readonly #network: Network;
-  readonly #networkState: NetworkState = { lose: 0, double: 0, overtake: 0, delayMs: 1 };
+  readonly #networkState: NetworkState = { ...CALM };
   readonly #registers: Registers;
   readonly #machines: Machine[] = [];
   readonly #admin: Admin;
+  /** Large objects, which make a snapshot of several pieces. */
+  readonly #ballast: number;
   #hash = 0;
   #isWorking = true;
   #isFaulty = true;
@@ -73,6 +75,7 @@ class Simulation {
     this.#options = options;
     this.#random = seededRandom(options.seed);
     const trace = (line: string): void => this.#trace(line);
+    this.#ballast = this.#random.float() < 0.1 ? 8 : 0;
     this.#checks = new Checks({ nowMs: () => this.#scheduler.nowMs });
     this.#network = new Network({
       scheduler: this.#scheduler,
@@ -118,8 +121,9 @@ class Simulation {
 
   async #play(): Promise<void> {
     await this.#form();
-    const clients = this.#random.int(1, 6);
-    for (let client = 0; client < clients; client += 1) this.#client();
+    const clients = this.#random.int(1, 7);
+    const pauseMs = 20 + this.#random.float() ** 2 * 300;
+    for (let client = 0; client < clients; client += 1) this.#client(pauseMs);
     this.#agents();
     this.#people();
     const nemesis = new Nemesis({
@@ -132,7 +136,7 @@ class Simulation {
       after: (ms, action) => this.#scheduler.after(ms, action),
     });
     nemesis.start();
-    await this.#until(this.#random.int(8_000, 30_000), () => false);
+    await this.#until(this.#random.int(6_000, 24_000), () => false);
     this.#trace("the faults stop");
     nemesis.end();
     this.#isFaulty = false;
@@ -159,7 +163,8 @@ class Simulation {
     const store = this.#admin.leader()?.store;
     if (store === undefined) return;
     let isReady = false;
-    void Promise.all([this.#registers.create(store), createWorkers(store)]).then(() => {
+    const ballast = Array.from({ length: this.#ballast }, (_, place) => createBallast(store, place));
+    void Promise.all([this.#registers.create(store), createWorkers(store), ...ballast]).then(() => {
       isReady = true;
     });
     this.#checks.check(await this.#until(FORMING_MS, () => isReady), () => "the first changes are not made");
@@ -266,14 +271,16 @@ class Simulation {
       trace: (line: string) => this.#trace(line),
       logger: (name: string) => this.#logger(name),
       clusterId: "the-cluster",
-      snapshotEvery: random.int(10, 120),
-      keptEntries: random.int(5, 60),
-      segmentBytes: 1_024 * random.int(8, 48),
+      snapshotEvery: (this.#ballast > 0 ? 60 : 5) + Math.round(random.float() ** 2 * 60),
+      keptEntries: random.int(0, 30),
+      segmentBytes: 1_024 * (this.#ballast > 0 ? 256 : random.int(8, 48)),
       onWrite: (store: Store) => this.#onWrite(store),
     };
     for (let number = 1; number <= count; number += 1) {
       const pace = { rate: 0.95 + random.float() * 0.1, offsetMs: Math.round((random.float() - 0.5) * 4_000) };
-      this.#machines.push(new Machine({ name: `m${number}`, world, random: this.#fork(), pace }));
+      const machine = new Machine({ name: `m${number}`, world, random: this.#fork(), pace });
+      machine.diskState.syncMs = 0.3 + random.float() ** 2 * 15;
+      this.#machines.push(machine);
     }
   }
 
@@ -291,10 +298,10 @@ class Simulation {
   }
 
   /** One client: call after call, each at some manager, mostly the one that leads. */
-  #client(): void {
+  #client(pauseMs: number): void {
     const random = this.#fork();
     const next = (): void => {
-      this.#scheduler.after(5 + random.float() * 250, () => {
+      this.#scheduler.after(random.float() * pauseMs, () => {
         if (!this.#isWorking) return;
         const running = this.#pick(random);
         if (running === undefined) {

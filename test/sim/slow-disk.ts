@@ -3,9 +3,12 @@
 
 import type { Disk, DiskFile, OpenMode } from "../../proto/base/disk.ts";
 import type { Random } from "../../proto/base/random.ts";
-import type { SimDisk } from "../support/sim-disk.ts";
+import type { Loss, SimDisk } from "../support/sim-disk.ts";
 import type { SimProcess } from "./process.ts";
 import type { Scheduler } from "./scheduler.ts";
+
+/** Calls that change what is on the disk. */
+export type SlowCall = "sync" | "write" | "rename" | "syncDir";
 
 /** The state of a machine's disk beside what is on it. The faults change it while processes come and go. */
 export interface DiskState {
@@ -14,7 +17,9 @@ export interface DiskState {
   /** No file can grow. */
   isFull: boolean;
   /** Calls of this name fail with EIO until there have been so many. */
-  failing: { readonly call: "sync" | "write" | "rename" | "syncDir"; left: number } | undefined;
+  failing: { readonly call: SlowCall; left: number } | undefined;
+  /** In the middle of the next call of this name the machine goes down, with this loss. */
+  trap: { readonly call: SlowCall; readonly loss: Loss } | undefined;
 }
 
 export interface SlowDiskOptions {
@@ -23,6 +28,7 @@ export interface SlowDiskOptions {
   readonly process: SimProcess;
   readonly scheduler: Scheduler;
   readonly random: Random;
+  readonly onTrap: (loss: Loss) => void;
 }
 
 type CallName = keyof Disk | keyof DiskFile;
@@ -103,7 +109,13 @@ export class SlowDisk implements Disk {
 
   /** Settles when the call's time has passed; never, when the process is killed before. */
   #pass(name: CallName): Promise<void> {
-    const { random, scheduler, state, process } = this.#options;
+    const { random, scheduler, state, process, onTrap } = this.#options;
+    const { trap } = state;
+    if (trap?.call === name) {
+      state.trap = undefined;
+      scheduler.after(0, () => process.run(() => onTrap(trap.loss)));
+      return new Promise(() => undefined);
+    }
     const isSlow = name === "sync" || name === "syncDir";
     // Nearly all other calls are served from memory.
     if (!isSlow && random.float() < 0.9 && process.isAlive && !process.isPaused) return Promise.resolve();
