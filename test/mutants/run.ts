@@ -43,6 +43,7 @@ function runTests(mutant: Mutant | null): Verdict {
         env: { ...process.env, CI: "", RAFT_CONFORMANCE_DIR: data },
       },
     );
+    if (run.error !== undefined && run.signal === null) throw run.error;
     return { failed: failedTests(run.stdout), isHanging: run.signal !== null };
   } finally {
     rmSync(folder, { recursive: true, force: true });
