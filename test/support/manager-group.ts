@@ -238,7 +238,10 @@ export class ManagerGroup {
   handlers<S extends Service>(machine: Machine, service: S): Handlers<S> {
     const entries = Object.keys(service).map((name) => [
       name,
-      (input: unknown, context: CallContext) => this.#serve(machine, { service, name })(input, context),
+      (input: unknown, context: CallContext) => {
+        const call = (): unknown => this.#serve(machine, { service, name })(input, context);
+        return service[name]?.responseStream === true ? call() : Promise.try(call);
+      },
     ]);
     return Object.fromEntries(entries) as Handlers<S>;
   }
