@@ -29,6 +29,8 @@ const OURS = /^t(\d+)-/;
 export interface TestLabOptions {
   /** Of the test file; part of the lab's name, at most 6 letters. */
   readonly name: string;
+  /** Absent: one. */
+  readonly managers?: number;
   readonly workers: number;
   readonly heartbeatPeriodMs?: number;
 }
@@ -36,8 +38,8 @@ export interface TestLabOptions {
 /** To be called at the top of a test file: registers the taking down for the end of the process. */
 export async function openTestLab(options: TestLabOptions): Promise<TestLab> {
   const name = `t${process.pid}-${options.name}`;
-  const { workers, heartbeatPeriodMs } = options;
-  const lab = planLab({ name, managers: 1, workers, nowMs: systemClock.now(), heartbeatPeriodMs });
+  const { managers = 1, workers, heartbeatPeriodMs } = options;
+  const lab = planLab({ name, managers, workers, nowMs: systemClock.now(), heartbeatPeriodMs });
   const test = new TestLab(lab);
   after(() => test.close());
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -61,6 +63,8 @@ async function removeStaleLabs(): Promise<void> {
 
 export class TestLab {
   readonly #channels = new Map<string, RpcChannel>();
+  /** The manager whose daemon is asked. */
+  door = "m1";
   #lab: Lab;
 
   constructor(lab: Lab) {
@@ -76,9 +80,9 @@ export class TestLab {
     return `${labDir(this.#lab.name)}/scratch`;
   }
 
-  /** The cluster's API, at its manager. */
+  /** The cluster's API, at the manager that is asked. */
   get control(): Client<typeof ControlService> {
-    return createClient(ControlService, this.#channel("m1"));
+    return createClient(ControlService, this.#channel(this.door));
   }
 
   local(node: string): Client<typeof LocalService> {
@@ -102,9 +106,9 @@ export class TestLab {
     return this.on(node, [`${BIN_DIR}/tsswarm`, ...words], options);
   }
 
-  /** The real command on the manager; it must succeed. Answers what it printed. */
+  /** The real command on the manager that is asked; it must succeed. Answers what it printed. */
   async run(...words: readonly string[]): Promise<string> {
-    const ran = await this.tsswarm("m1", words);
+    const ran = await this.tsswarm(this.door, words);
     assert.equal(ran.code, 0, `tsswarm ${words.join(" ")} failed: ${ran.stdout}${ran.stderr}`);
     return ran.stdout;
   }
