@@ -88,8 +88,8 @@ export class Store implements ReplayTarget {
   /**
    * Runs `fn`, which reads and writes and never waits, and settles with its answer once what it wrote is durable; a reader then
    * sees it. When `fn` throws, nothing was written and the error comes out. At most 200 objects and 1.5 MiB: InvalidArgument.
-   * Throws Unavailable when the log did not take the changes (nothing happened, it is safe to try again), Internal when they may
-   * or may not become durable, ResourceExhausted when too many updates wait.
+   * Throws Unavailable when the log did not take the changes, or those that they were decided over (nothing happened, it is safe
+   * to try again), Internal when they may or may not become durable, ResourceExhausted when too many updates wait.
    */
   update<T>(fn: (tx: WriteTx) => T): Promise<T> {
     if (this.#waiting.length === 0 && this.#hasRoom()) return this.#execute(fn);
@@ -171,12 +171,12 @@ export class Store implements ReplayTarget {
     } catch (error) {
       tx.rollback();
       // It may be about something that an earlier transaction on its way wrote: it is true once that one is.
-      await this.#flights.at(-1)?.over.promise;
+      await this.#untilTrue();
       throw error;
     }
     const events = tx.close();
     if (events.length === 0) {
-      await this.#flights.at(-1)?.over.promise;
+      await this.#untilTrue();
       return answer;
     }
     const over = Promise.withResolvers<undefined>() as PromiseWithResolvers<unknown> as PromiseWithResolvers<void>;
@@ -192,6 +192,14 @@ export class Store implements ReplayTarget {
       this.#admit();
     }
     return answer;
+  }
+
+  /** Settles when the newest state of now is durable. Throws Unavailable when it never came to be: what was seen in it was not so. */
+  async #untilTrue(): Promise<void> {
+    const last = this.#flights.at(-1);
+    await last?.over.promise;
+    if (last?.state === "undone")
+      throw notTaken("nothing was changed: an earlier change that this one was decided over was not made; try again");
   }
 
   /** Throws what the caller is told when the changes were not committed. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { isNotTaken } from "../../../manager/store/not-taken.ts";
 import { Store, type StoreCommit } from "../../../manager/store/store.ts";
 import type { ReadTx, WriteTx } from "../../../manager/store/tx.ts";
 import { isSwarmError } from "../../../proto/base/errors.ts";
@@ -392,3 +393,26 @@ test("whatever is written, committed and dropped, the log, a snapshot and the st
     { numRuns: 150 },
   );
 });
+
+for (const fate of ["dropped", "ambiguous"] as const) {
+  test(`nothing is said on the word of a change on its way that is ${fate}`, async () => {
+    const { store, proposer } = makeStore();
+    await store.update((tx) => tx.services.create(service("s1")));
+    proposer.hold = true;
+    const removal = store.update((tx) => tx.services.remove("s1"));
+    const refused = store.update((tx) => rename(tx, { id: "s1", to: "web" }));
+    const idle = store.update((tx) => {
+      if (tx.services.get("s1") !== undefined) tx.services.remove("s1");
+    });
+    const refusedInTx = store.update((tx) => tx.services.remove("s1"));
+    const results = Promise.allSettled([removal, refused, idle, refusedInTx]);
+    proposer.fail(fate);
+    const [first, ...others] = await results;
+    assert.equal(first.status, "rejected");
+    for (const other of others)
+      assert.ok(other.status === "rejected" && isNotTaken(other.reason), "it may be tried again, and s1 is still there");
+    assert.notEqual(store.view().services.get("s1"), undefined);
+    proposer.hold = false;
+    await store.update((tx) => rename(tx, { id: "s1", to: "web" }));
+  });
+}
