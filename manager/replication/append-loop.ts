@@ -142,32 +142,30 @@ export class AppendLoop {
     return { hard, entries, snapshot: first.snapshot, responses };
   }
 
+  /** A snapshot first and what follows it after that: where the disk is full between the two, only the rest is tried again. */
+  async #store({ hard, entries, snapshot }: Group): Promise<void> {
+    const { install, storage } = this.#options;
+    let rest = hard;
+    if (snapshot !== null) {
+      const { index } = snapshot;
+      const first = hard === null ? null : { ...hard, commit: Math.min(hard.commit, index) };
+      await this.#untilTaken(() => installed(install({ snapshot, hard: first, entries: [] })));
+      rest = hard === null || hard.commit <= index ? null : hard;
+    }
+    if (rest !== null || entries.length > 0) await this.#untilTaken(() => storage.append({ hard: rest, entries }));
+  }
+
   /** Tries again and again where the disk is full. */
-  async #store(group: Group): Promise<void> {
+  async #untilTaken(write: () => Promise<LogAppendResult>): Promise<void> {
     const { clock, random, onFull } = this.#options;
     const backoff = new Backoff({ firstMs: FULL_RETRY_FIRST_MS, maxMs: FULL_RETRY_MAX_MS, random });
     for (;;) {
-      const result = await this.#tryToStore(group);
+      const result = await write();
       if (result.kind === "durable") break;
       if (!this.#stop.signal.aborted) onFull(result.reason);
       await clock.sleep(backoff.nextMs(), this.#stop.signal);
     }
     if (backoff.tries > 0) onFull(undefined);
-  }
-
-  async #tryToStore({ hard, entries, snapshot }: Group): Promise<LogAppendResult> {
-    if (snapshot === null) {
-      return hard === null && entries.length === 0
-        ? { kind: "durable" }
-        : this.#options.storage.append({ hard, entries });
-    }
-    try {
-      await this.#options.install({ hard, entries, snapshot });
-      return { kind: "durable" };
-    } catch (error) {
-      if (isSwarmError(error, "ResourceExhausted")) return { kind: "full", reason: error.message };
-      throw error;
-    }
   }
 
   #isLazy(work: Message): boolean {
@@ -179,4 +177,15 @@ export class AppendLoop {
 
 function hardOf(work: Message): HardState | null {
   return work.term === 0 ? null : { term: work.term, vote: work.vote, commit: work.commit };
+}
+
+/** No room for the record of a snapshot is like no room for any other; then nothing of it is in place. */
+async function installed(done: Promise<void>): Promise<LogAppendResult> {
+  try {
+    await done;
+    return { kind: "durable" };
+  } catch (error) {
+    if (isSwarmError(error, "ResourceExhausted")) return { kind: "full", reason: error.message };
+    throw error;
+  }
 }

@@ -410,7 +410,10 @@ for (const fate of ["dropped", "ambiguous"] as const) {
     const [first, ...others] = await results;
     assert.equal(first.status, "rejected");
     for (const other of others)
-      assert.ok(other.status === "rejected" && isNotTaken(other.reason), "it may be tried again, and s1 is still there");
+      assert.ok(
+        other.status === "rejected" && isNotTaken(other.reason),
+        "it may be tried again, and s1 is still there",
+      );
     assert.notEqual(store.view().services.get("s1"), undefined);
     proposer.hold = false;
     await store.update((tx) => rename(tx, { id: "s1", to: "web" }));
