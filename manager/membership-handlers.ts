@@ -3,7 +3,7 @@
 
 import { abortable } from "../proto/base/abort.ts";
 import type { Clock } from "../proto/base/clock.ts";
-import { SwarmError } from "../proto/base/errors.ts";
+import { SwarmError, errorText } from "../proto/base/errors.ts";
 import type { Logger } from "../proto/base/log.ts";
 import type { RaftJoinRequest, RaftJoinResponse, RaftMembershipService } from "../proto/gen/raft.ts";
 import { NodeRole } from "../proto/gen/specs.ts";
@@ -69,7 +69,16 @@ async function join(
       throw new SwarmError("PermissionDenied", `this member of node ${nodeId} was removed from the group of managers`);
     if (before === undefined && log.members().length >= MEMBERS_MAX)
       throw new SwarmError("FailedPrecondition", `the cluster has ${MEMBERS_MAX} managers, and no more are taken`);
-    await probe(request.addr, signal);
+    try {
+      await probe(request.addr, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new SwarmError(
+        "FailedPrecondition",
+        `the leader cannot reach this node at ${request.addr}: ${errorText(error)}`,
+        { cause: error },
+      );
+    }
     if (before !== undefined) {
       // Without a status it is one that has yet to join, also for a leader that goes on after this one.
       await store.update((tx) => tx.nodes.update({ ...nodeOf({ view: () => tx }, nodeId), managerStatus: undefined }));
