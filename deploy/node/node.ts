@@ -275,7 +275,7 @@ export class SwarmNode {
       );
       throw new SwarmError(
         isSwarmError(error) ? error.code : "Internal",
-        `this node could not become a manager: ${errorText(error)}. The other managers must reach it at ${addresses.advertiseAddr} (--advertise-addr)`,
+        `this node could not become a manager: ${errorText(error)}; the other managers must reach it at its --advertise-addr, and a port of a firewall may be closed`,
         { cause: error },
       );
     }

@@ -58,7 +58,7 @@ test("only a manager's certificate of a node that is to be a manager joins, at a
     code: "InvalidArgument",
   });
   await assert.rejects(group.settle(membership.join(asked, caller)), {
-    code: "Unavailable",
+    code: "FailedPrecondition",
     message: /nobody answers/,
   });
   await assert.rejects(group.settle(membership.join({ ...asked, raftId: 77 }, caller)), {
