@@ -15,6 +15,7 @@ import { type WholeCluster, wholeNode } from "../../proto/model/objects.ts";
 import type { Caller } from "../../proto/rpc/caller.ts";
 import type { Handlers } from "../../proto/rpc/methods.ts";
 import type { NodeRoleName } from "../../proto/rpc/tls.ts";
+import { notTaken } from "../store/not-taken.ts";
 import type { Store } from "../store/store.ts";
 import type { ReadTx } from "../store/tx.ts";
 import { Authority, CSR_LENGTH_MAX } from "./authority.ts";
@@ -104,6 +105,8 @@ class NodeCa {
     await store.update((tx) => {
       const current = tx.nodes.get(nodeId);
       if (current === undefined) throw removed(nodeId);
+      // A manager's certificate for a node that was demoted while it was signed would be good for months.
+      if (current.role !== node.role) throw notTaken(`node ${nodeId} has another role by now; ask again`);
       tx.nodes.update({ ...current, certExpiresAtMs: response.certExpiresAtMs });
     });
     logger.info("a node renewed its certificate", { node: nodeId });
