@@ -44,7 +44,7 @@ export function findNode(view: ReadTx, ref: string): WholeNode {
     noun: "node",
     byId: (id) => view.nodes.get(id),
     all: () => view.nodes.all(),
-    namesOf: (node) => [node.description.hostname, node.spec.name],
+    byName: (name) => view.nodes.all().filter((node) => node.description.hostname === name || node.spec.name === name),
   });
 }
 

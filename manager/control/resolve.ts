@@ -10,9 +10,8 @@ export interface Candidates<T extends Named> {
   /** "service", "node", "task": for messages. */
   readonly noun: string;
   readonly byId: (id: string) => T | undefined;
+  readonly byName: (name: string) => readonly T[];
   readonly all: () => Iterable<T>;
-  /** Names that the object goes by. */
-  readonly namesOf: (object: T) => readonly string[];
 }
 
 const REF_LENGTH_MAX = 256;
@@ -24,9 +23,8 @@ export function resolve<T extends Named>(ref: string, candidates: Candidates<T>)
   if (ref.length > REF_LENGTH_MAX) throw notFound(noun, `${ref.slice(0, 80)}...`);
   const exact = candidates.byId(ref);
   if (exact !== undefined) return exact;
-  const all = [...candidates.all()];
-  const named = all.filter((object) => candidates.namesOf(object).includes(ref));
-  const found = named.length > 0 ? named : all.filter((object) => object.id.startsWith(ref));
+  const named = candidates.byName(ref);
+  const found = named.length > 0 ? named : [...candidates.all()].filter((object) => object.id.startsWith(ref));
   if (found.length > 1)
     throw new SwarmError("InvalidArgument", `${noun} ${ref} is ambiguous (${found.length} matches found)`);
   const [only] = found;

@@ -44,7 +44,7 @@ export async function createService(deps: ServiceDeps, request: CreateServiceReq
   const spec = checkedSpec(request);
   const id = newId(deps.random);
   await deps.store.update((tx) => {
-    if (tx.services.byName(spec.name).some((service) => !service.pendingDelete))
+    if (tx.services.byName(spec.name).some(isLive))
       throw new SwarmError(
         "AlreadyExists",
         `name conflicts with an existing object: service ${spec.name} already exists`,
@@ -62,12 +62,11 @@ export function listServices(view: ReadTx, { filters }: ListRequest): ListServic
 
 /** A service by its id, the beginning of one or its name; one that is being removed is not found. */
 export function findService(view: ReadTx, ref: string): WholeService {
-  const services = live(view);
   return resolve(ref, {
     noun: "service",
-    byId: (id) => services.find((service) => service.id === id),
-    all: () => services,
-    namesOf: (service) => [service.spec.name],
+    byId: (id) => [view.services.get(id)].find(isLive),
+    byName: (name) => view.services.byName(name).filter(isLive),
+    all: () => live(view),
   });
 }
 
@@ -120,7 +119,11 @@ function warningsOf(spec: WholeServiceSpec): string[] {
 }
 
 function live(view: ReadTx): WholeService[] {
-  return [...view.services.all()].filter((service) => !service.pendingDelete);
+  return [...view.services.all()].filter(isLive);
+}
+
+function isLive(service: WholeService | undefined): service is WholeService {
+  return service !== undefined && !service.pendingDelete;
 }
 
 function withCounts(view: ReadTx, service: WholeService): ServiceWithCounts {

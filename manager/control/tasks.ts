@@ -39,7 +39,7 @@ export function findTask(view: ReadTx, ref: string): WholeTask {
     noun: "task",
     byId: (id) => view.tasks.get(id),
     all: () => view.tasks.all(),
-    namesOf: (task) => [`${taskName(task)}.${task.id}`],
+    byName: (name) => view.tasks.all().filter((task) => `${taskName(task)}.${task.id}` === name),
   });
 }
 

@@ -1,4 +1,5 @@
-// What waits to be sent to one peer: messages in order, bounded in number and bytes. Full, it takes no more; Raft tries again.
+// What waits to be sent to one peer: messages in order, bounded in number and bytes. Full, it takes no more; Raft tries again. An
+// append that carries no entries only tells how far the leader has committed: the next append tells that too, and takes its place.
 
 import type { Message } from "raft-ts";
 import { messageBytes } from "./raft-wire.ts";
@@ -16,8 +17,14 @@ export class Outbox {
     return this.#messages.length === 0;
   }
 
+  /** Whether nothing is lost by waiting a moment for an append that carries more. */
+  get canWait(): boolean {
+    return this.#messages.length > 0 && this.#messages.every(({ message }) => isBare(message));
+  }
+
   /** False: it is full. */
   add(message: Message): boolean {
+    this.#dropBare(message);
     const bytes = messageBytes(message);
     if (this.#messages.length >= MESSAGES_MAX || this.#bytes + bytes > BYTES_MAX) return false;
     this.#messages.push({ message, bytes });
@@ -38,8 +45,22 @@ export class Outbox {
     return this.#messages.splice(0, count).map((each) => each.message);
   }
 
+  /** Takes the newest message out where the coming one says all that it says. */
+  #dropBare(coming: Message): void {
+    const newest = this.#messages.at(-1);
+    if (newest === undefined || !isBare(newest.message) || coming.type !== "app") return;
+    const { term, index, commit } = newest.message;
+    if (coming.term !== term || coming.index < index || coming.commit < commit) return;
+    this.#bytes -= newest.bytes;
+    this.#messages.pop();
+  }
+
   clear(): void {
     this.#messages = [];
     this.#bytes = 0;
   }
+}
+
+function isBare({ type, entries }: Message): boolean {
+  return type === "app" && entries.length === 0;
 }

@@ -23,6 +23,8 @@ const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 2_000;
 /** Longest silence of ours on an open stream. */
 const IDLE_FRAME_MS = 1_000;
+/** How long a frame waits that would only say how far the leader has committed. */
+const BARE_MS = 5;
 /** Longest wait for the peer's next acknowledgement. */
 const SILENCE_MS_MAX = 4_000;
 
@@ -131,15 +133,16 @@ export class PeerStream {
     const { raftId, addr, clusterId } = this.#options.self;
     yield { part: { $case: "hello", value: { raftId, addr, clusterId, to: this.peer.raftId } } };
     for (;;) {
-      if (this.#outbox.isEmpty) await this.#untilNews(signal);
+      if (this.#outbox.isEmpty) await this.#untilNews(IDLE_FRAME_MS, signal);
+      if (this.#outbox.canWait) await this.#untilNews(BARE_MS, signal);
       const messages = this.#outbox.take().flatMap((each) => messageToWire(each) ?? []);
       yield { part: { $case: "messages", value: { messages } } };
     }
   }
 
-  /** Settles at the next message, or when it is time for an empty frame. */
-  async #untilNews(signal: AbortSignal): Promise<void> {
-    const cancel = this.#options.clock.after(IDLE_FRAME_MS, () => this.#news.raise());
+  /** Settles at the next message, at the latest after so long. */
+  async #untilNews(ms: number, signal: AbortSignal): Promise<void> {
+    const cancel = this.#options.clock.after(ms, () => this.#news.raise());
     try {
       await this.#news.wait(signal);
     } finally {

@@ -12,6 +12,7 @@ import { RpcServer } from "../../../proto/rpc/serve.ts";
 import { callerOf } from "../../../proto/rpc/tls-caller.ts";
 import { type NodeRoleName, clientCredentials, serverCredentials } from "../../../proto/rpc/tls.ts";
 import { GrpcTransport } from "../../../manager/replication/grpc/grpc-transport.ts";
+import { Outbox } from "../../../manager/replication/grpc/outbox.ts";
 import { raftHandlers } from "../../../manager/replication/grpc/raft-handlers.ts";
 import { type Member, NO_MEMBERSHIP } from "../../../manager/replication/membership.ts";
 import type { IncomingSnapshot, TransportReceiver } from "../../../manager/replication/transport.ts";
@@ -223,4 +224,20 @@ test("a snapshot arrives whole with its place in the log, and one that fails mid
     assert.equal(await send(true), false);
     assert.equal(b.snapshot, undefined);
   });
+});
+
+test("an append without entries gives way to a later one that tells at least as much, and to nothing else", () => {
+  const bare = message({ type: "app", from: 1, to: 2, term: 3, index: 5, commit: 4 });
+  const kept = (next: Message): readonly Message[] => {
+    const outbox = new Outbox();
+    outbox.add(bare);
+    assert.equal(outbox.canWait, true);
+    outbox.add(next);
+    return outbox.take();
+  };
+  const entry = { term: 3, index: 6, type: 0, data: new Uint8Array(1) } as const;
+  const fuller = message({ type: "app", from: 1, to: 2, term: 3, index: 5, commit: 5, entries: [entry] });
+  assert.deepEqual(kept(fuller), [fuller]);
+  for (const other of [heartbeat(9), { ...fuller, term: 4 }, { ...fuller, index: 4 }, { ...fuller, commit: 3 }])
+    assert.deepEqual(kept(other), [bare, other]);
 });
