@@ -8,7 +8,7 @@ import type { MemberView } from "./group-log.ts";
 export type RoleAction =
   /** The node's next certificate is a manager's; with it, it joins the group. */
   | { readonly kind: "makeManager"; readonly nodeId: string }
-  /** The learner has caught up: it counts from now on. */
+  /** The learner has caught up and answers: it counts from now on. */
   | { readonly kind: "promote"; readonly nodeId: string; readonly raftId: number }
   /** Where the manager is reached is written down. */
   | { readonly kind: "noteAddress"; readonly nodeId: string; readonly addr: string }
@@ -52,8 +52,8 @@ export function roleAction(node: WholeNode, member: MemberView | undefined): Rol
     if (role !== NodeRole.MANAGER) return { kind: "makeManager", nodeId };
     // It was a member once: whoever is still on the way has no status.
     if (member === undefined) return managerStatus && { kind: "makeWorker", nodeId, lost: true };
-    const { addr, isCaughtUp, isLearner, raftId } = member;
-    if (isLearner) return isCaughtUp ? { kind: "promote", nodeId, raftId } : undefined;
+    const { addr, isCaughtUp, isLearner, raftId, reachable } = member;
+    if (isLearner) return isCaughtUp && reachable ? { kind: "promote", nodeId, raftId } : undefined;
     return managerStatus?.addr === addr ? undefined : { kind: "noteAddress", nodeId, addr };
   }
   if (member !== undefined)

@@ -75,6 +75,9 @@ export class MembershipChanges {
       if (!view.isLearner) return;
       if (!view.isCaughtUp)
         throw new SwarmError("FailedPrecondition", `manager ${view.addr} has not caught up yet; try again later`);
+      // It would count at once, and from one manager to two nothing could be decided any more.
+      if (!view.reachable)
+        throw new SwarmError("FailedPrecondition", `manager ${view.addr} cannot be reached; start or heal it first`);
       await this.#change({ type: "addNode", member: memberOf(view) }, signal);
     });
   }

@@ -158,7 +158,7 @@ export class ReplicatedLog implements Proposer {
     return this.#changes.addLearner(member, signal);
   }
 
-  /** Leader only. Makes a learner a voter; FailedPrecondition while it has not caught up. Idempotent. */
+  /** Leader only. Makes a learner a voter; FailedPrecondition while it has not caught up or cannot be reached. Idempotent. */
   promote(raftId: RaftId, signal: AbortSignal): Promise<void> {
     return this.#changes.promote(raftId, signal);
   }

@@ -65,6 +65,21 @@ test("a learner that has received nothing is not promoted", () =>
     );
   }));
 
+test("a learner that is gone by the time it would count is not promoted: it would cost the quorum", () =>
+  withGroup({ members: 1, seed: 31 }, async (group) => {
+    const { log } = group.lead();
+    const { raftId } = (await group.joinAsLearner(2)).self;
+    const view = () => log.members().find((member) => member.raftId === raftId);
+    await group.until("it has caught up", () => view()?.isCaughtUp === true);
+    group.kill(raftId);
+    await group.until("it is missed", () => view()?.reachable === false);
+    await assert.rejects(group.settle(log.promote(raftId, group.never)), {
+      code: "FailedPrecondition",
+      message: /10\.0\.0\.2:2377 cannot be reached/,
+    });
+    assert.equal(await group.write(group.lead()), "committed");
+  }));
+
 test("a removed member is told so, and the others go on without it", () =>
   withGroup({ members: 3, seed: 14 }, async (group) => {
     const [gone] = group.followers;

@@ -38,6 +38,7 @@ test("a node that is to be a manager gets its role, joins by itself, counts once
     [node("n", { wants: MANAGER, is: WORKER }), undefined, [{ kind: "makeManager", nodeId: "n" }]],
     [node("n", { wants: MANAGER, is: MANAGER }), undefined, []],
     [node("n", { wants: MANAGER, is: MANAGER }), member("n", 2, { isLearner: true, isCaughtUp: false }), []],
+    [node("n", { wants: MANAGER, is: MANAGER }), member("n", 2, { isLearner: true, reachable: false }), []],
     [
       node("n", { wants: MANAGER, is: MANAGER }),
       member("n", 2, { isLearner: true }),
