@@ -55,15 +55,16 @@ export class GrpcTransport implements Transport {
     const { clock, dial, logger } = this.#options;
     const peer = this.#peers.get(snapshot.message.to)?.peer;
     if (peer === undefined) return false;
-    const channel = dial(peer.addr);
+    let channel: RpcChannel | undefined;
     try {
+      channel = dial(peer.addr);
       await sendSnapshot(snapshot, { channel, clock, signal });
       return true;
     } catch (error) {
       logger.warn("a snapshot did not reach a manager", { peer: peer.addr, error: errorText(error) });
       return false;
     } finally {
-      channel.close();
+      channel?.close();
     }
   }
 
@@ -79,16 +80,17 @@ export class GrpcTransport implements Transport {
         "FailedPrecondition",
         `this manager belongs to cluster ${self.clusterId}, not ${hello.clusterId}`,
       );
-    if (hello.to !== self.raftId)
-      throw new SwarmError("FailedPrecondition", `raft member ${hello.to} is not, or no longer, at ${self.addr}`);
     this.prove(hello);
     receiver.introduced({ raftId: hello.raftId, nodeId: hello.nodeId, addr: hello.addr });
   }
 
-  /** Throws when the node is known not to be this member. */
-  prove({ raftId, nodeId }: Pick<Member, "raftId" | "nodeId">): void {
+  /** Throws when the node is known not to be this member, or speaks to another one than this: who was at this address before. */
+  prove({ raftId, nodeId, to }: Pick<Member, "raftId" | "nodeId"> & { readonly to: RaftId }): void {
+    const { self } = this.#options;
+    if (to !== self.raftId)
+      throw new SwarmError("FailedPrecondition", `raft member ${to} is not, or no longer, at ${self.addr}`);
     const known = this.#peers.get(raftId)?.peer.nodeId ?? "";
-    if (raftId === this.#options.self.raftId || (known !== "" && known !== nodeId))
+    if (raftId === self.raftId || (known !== "" && known !== nodeId))
       throw new SwarmError("PermissionDenied", `node ${nodeId} is not raft member ${raftId}`);
   }
 

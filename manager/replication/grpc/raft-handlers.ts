@@ -99,8 +99,8 @@ async function* takeSnapshot(
   context: CallContext,
 ): AsyncGenerator<RaftSnapshotResult, void, undefined> {
   const snapshot = await readSnapshot(parts);
-  const { from } = snapshot.message;
-  transport.prove({ raftId: from, nodeId: nodeOf(context) });
+  const { from, to } = snapshot.message;
+  transport.prove({ raftId: from, nodeId: nodeOf(context), to });
   if (receiver.isRemoved(from)) throw new SwarmError("PermissionDenied", REMOVED);
   await receiver.receiveSnapshot(snapshot, context.signal);
   yield {};

@@ -27,6 +27,7 @@ class End implements TransportReceiver {
   readonly introductions: Member[] = [];
   readonly removedIds = new Set<number>();
   wasRemoved = false;
+  cannotDial = false;
   snapshot: { readonly index: number; readonly bytes: number } | undefined;
   transport: GrpcTransport | undefined;
   member: Member = { raftId: 0, nodeId: "", addr: "" };
@@ -65,7 +66,7 @@ class End implements TransportReceiver {
     this.transport ??= new GrpcTransport({
       self: { ...this.member, clusterId: options.clusterId ?? this.#ca.clusterId },
       receiver: this,
-      dial: (addr) => tlsChannel(addr, clientCredentials(tls)),
+      dial: (addr) => (this.cannotDial ? assert.fail("no certificate") : tlsChannel(addr, clientCredentials(tls))),
       clock: systemClock,
       random: seededRandom(raftId),
       logger: silentLogger,
@@ -223,6 +224,27 @@ test("a snapshot arrives whole with its place in the log, and one that fails mid
     b.snapshot = undefined;
     assert.equal(await send(true), false);
     assert.equal(b.snapshot, undefined);
+  });
+});
+
+test("a snapshot for a member that was here before is not taken, and one that nobody can be dialled for is told as lost", async () => {
+  await withPair(async ({ a, b }) => {
+    const ref = { index: 77, term: 3, conf: NO_MEMBERSHIP.conf, data: new Uint8Array(0) };
+    const chunks = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      yield await Promise.resolve(new Uint8Array(9));
+    };
+    const { signal } = new AbortController();
+    const send = (to: number): Promise<boolean> | undefined => {
+      const snap = message({ type: "snap", from: 1, to, term: 3, snapshot: ref });
+      return a.transport?.sendSnapshot({ message: snap, membership: NO_MEMBERSHIP, chunks: chunks() }, signal);
+    };
+    a.transport?.setPeers([b.member, { ...b.member, raftId: 7 }]);
+    assert.equal(await send(7), false);
+    assert.equal(b.snapshot, undefined);
+    a.cannotDial = true;
+    assert.equal(await send(2), false);
+    a.cannotDial = false;
+    assert.equal(await send(2), true);
   });
 });
 
