@@ -17,7 +17,7 @@ import { Dispatcher } from "./dispatcher/dispatcher.ts";
 import { StreamBroker } from "./dispatcher/stream-broker.ts";
 import type { GroupLog } from "./group-log.ts";
 import { Leader } from "./leader.ts";
-import { linearControl } from "./linear.ts";
+import { linearControl, linearRefusals } from "./linear.ts";
 import { memberFacts } from "./member-facts.ts";
 import { type Probe, membershipHandlers } from "./membership-handlers.ts";
 import { RoleManager } from "./role-manager.ts";
@@ -50,7 +50,7 @@ export class Leading {
     const { clock, log, logger, probe, random, store } = options;
     const streams = new StreamBroker({ clock, random });
     this.#options = options;
-    this.nodeCa = nodeCaHandlers({ store, clock, random, logger: logger.child("ca") });
+    this.nodeCa = linearRefusals(nodeCaHandlers({ store, clock, random, logger: logger.child("ca") }), { log, store });
     this.dispatcher = new Dispatcher({ store, clock, random, streams, logger: logger.child("dispatcher") });
     const control = createControl({
       store,
@@ -60,14 +60,8 @@ export class Leading {
       rotateTokens: (rootCa, roles) => rotateTokens(rootCa, roles, random),
     });
     this.control = linearControl(control, { log, store });
-    this.membership = membershipHandlers({
-      store,
-      log,
-      clock,
-      probe,
-      joining: this.#joining,
-      logger: logger.child("members"),
-    });
+    const members = { store, log, clock, probe, joining: this.#joining, logger: logger.child("members") };
+    this.membership = linearRefusals(membershipHandlers(members), { log, store });
   }
 
   get term(): number {
