@@ -23,6 +23,8 @@ const DESCRIBE_EVERY_MS = 20_000;
 /** A manager may not make its agents beat faster or slower than this. */
 const BEAT_MS_MIN = 100;
 const BEAT_MS_MAX = 600_000;
+/** A beat that is not answered for two of its periods ends the session, but not sooner than this: a busy manager is not a lost one. */
+const BEAT_ANSWER_MS_MIN = 2_000;
 
 export interface SessionOptions {
   readonly client: Client<typeof DispatcherService>;
@@ -96,9 +98,11 @@ async function follow(options: SessionOptions, messages: AsyncIterator<SessionMe
 }
 
 async function beat(options: SessionOptions, sessionId: string, signal: AbortSignal): Promise<void> {
+  let timeoutMs = ANSWER_MS_MAX;
   for (;;) {
-    const { periodMs } = await options.client.heartbeat({ sessionId }, { signal, timeoutMs: ANSWER_MS_MAX });
+    const { periodMs } = await options.client.heartbeat({ sessionId }, { signal, timeoutMs });
     const paceMs = Math.min(BEAT_MS_MAX, Math.max(BEAT_MS_MIN, periodMs));
+    timeoutMs = Math.min(ANSWER_MS_MAX, Math.max(BEAT_ANSWER_MS_MIN, paceMs * 2));
     options.onPace(paceMs);
     await options.clock.sleep(paceMs, signal);
   }
