@@ -102,8 +102,15 @@ class LeaderDoor<S extends Service> {
     const safe = isNotTaken(error) || (this.#isRepeatable(name) && isSwarmError(error, "Unavailable"));
     if (context.signal.aborted || !safe) throw error;
     if (context.forwardedBy !== undefined) throw new SwarmError("NotLeader", errorText(error), { cause: error });
-    const told = isSwarmError(error, "NotLeader") ? this.#options.leadership.problem() : error;
-    await patience.afterFailure(told, context.signal);
+    await patience.afterFailure(isSwarmError(error, "NotLeader") ? this.#refusal(error) : error, context.signal);
+  }
+
+  /** What the caller is told when patience ends with this: a leader that takes nothing is not the same as none. */
+  #refusal(error: SwarmError): SwarmError {
+    const where = this.#options.leadership.where();
+    if (where.kind !== "there") return this.#options.leadership.problem();
+    const message = `the leader at ${where.member.addr} does not take the call: ${errorText(error)}`;
+    return new SwarmError("Unavailable", message, { cause: error });
   }
 
   async #ask(

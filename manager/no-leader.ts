@@ -6,6 +6,11 @@ import type { MemberView } from "./group-log.ts";
 /** `nameOf` gives what people call a node. */
 export function noLeader(members: readonly MemberView[], nameOf: (nodeId: string) => string): SwarmError {
   const voters = members.filter((member) => !member.isLearner);
+  if (voters.length === 0)
+    return new SwarmError(
+      "Unavailable",
+      "this manager is joining the others and knows nothing of the cluster yet; try again in a moment, or look whether they reach it at its --advertise-addr",
+    );
   const reachable = voters.filter((member) => member.reachable || member.isSelf);
   const silent = voters.filter((member) => !reachable.includes(member));
   const names = (list: readonly MemberView[]): string => spoken(list.map(({ nodeId }) => nameOf(nodeId)));

@@ -3,11 +3,18 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { GroupLog } from "../../../manager/group-log.ts";
+import { leaderDoor } from "../../../manager/leader-door.ts";
+import { Leadership } from "../../../manager/leadership.ts";
 import { noLeader } from "../../../manager/no-leader.ts";
+import { type ManagerLink, Peers } from "../../../manager/peers.ts";
+import { Store } from "../../../manager/store/store.ts";
+import { SwarmError } from "../../../proto/base/errors.ts";
 import { ControlService } from "../../../proto/gen/control.ts";
 import { NodeCaService } from "../../../proto/gen/ca.ts";
 import { NodeRole } from "../../../proto/gen/specs.ts";
 import { webSpec } from "../../support/cluster-state.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 import { LOCAL, ManagerGroup, never } from "../../support/manager-group.ts";
 
 test("a write whose answer was lost is reported as one that may have been made, and a read is made again", async () => {
@@ -67,6 +74,33 @@ test("a node that is no manager any more neither commands nor speaks for others,
   await group.close();
 });
 
+test("a leader that is there and takes nothing is told apart from none", async () => {
+  const clock = new ManualClock();
+  const leader = { raftId: 1, nodeId: "m1", addr: "10.0.0.1:2377" };
+  const log = {
+    self: { ...leader, raftId: 2 },
+    subscribe: () => () => undefined,
+    members: () => [],
+    status: () => ({ role: "follower", term: 3, leader }),
+  } as unknown as GroupLog;
+  const refuse = (): Promise<never> => Promise.reject(new SwarmError("NotLeader", "the manager's disk takes nothing"));
+  const link = { client: () => ({ createService: refuse }), ready: () => Promise.resolve(), close: () => undefined };
+  const door = leaderDoor({
+    service: ControlService,
+    leadership: new Leadership({ log, store: new Store({ now: () => clock.now() }), clock }),
+    peers: new Peers(() => link as unknown as ManagerLink),
+    local: () => assert.fail("another manager leads"),
+    admit: () => undefined,
+    repeatable: [],
+  });
+  const outcome = assert.rejects(door.createService({ spec: webSpec() }, LOCAL), {
+    code: "Unavailable",
+    message: "the leader at 10.0.0.1:2377 does not take the call: the manager's disk takes nothing",
+  });
+  await clock.advance(5_000);
+  await outcome;
+});
+
 test("who cannot be reached is named, and a group that is about to elect is told apart from one that cannot", () => {
   const view = (nodeId: string, reachable: boolean): Parameters<typeof noLeader>[0][number] => {
     const common = { addr: `${nodeId}:2377`, raftId: 1, isLeader: false, isLearner: false, isCaughtUp: true };
@@ -80,4 +114,5 @@ test("who cannot be reached is named, and a group that is about to elect is told
   );
   const electing = noLeader([view("m1", true), view("m2", true), view("m3", false)], name);
   assert.match(electing.message, /2 of 3 managers are reachable \(m1 and m2; m3 is not\).*about to be elected/);
+  assert.match(noLeader([], name).message, /^this manager is joining the others and knows nothing of the cluster yet/);
 });
