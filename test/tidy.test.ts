@@ -152,7 +152,7 @@ const LAYERS: readonly Layer[] = [
  * keeps no code of another room alive. */
 const PROGRAMS =
   /^(deploy\/(cli\/start|node\/main|demo\/main)\.ts|native\/[a-z-]+-worker\.ts|manager\/raft\/index\.ts)$/;
-const TESTS = /^test\/(.*\.test\.ts|run\.ts|bench\/.*\.ts|mutants\/run\.ts|sim\/main\.ts)$/;
+const TESTS = /^test\/(.*\.test\.ts|run\.ts|bench\/.*\.ts|mutants\/(run|simulated)\.ts|sim\/main\.ts)$/;
 
 const sources = readSources(/\.ts$/).filter((file) => !file.path.startsWith("proto/gen/"));
 

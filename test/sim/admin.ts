@@ -83,19 +83,16 @@ export class Admin {
   async #step(leader: Running, signal: AbortSignal): Promise<void> {
     const { machines, trace } = this.#options;
     const members = leader.log.members();
-    for (const member of members) {
+    const odd = members.filter((member) => {
       const machine = machines.find((each) => each.name === member.nodeId);
-      const isWanted = machine !== undefined && this.#wanted.has(machine);
-      if (isWanted && machine.raftId === member.raftId) continue;
-      if (member.isSelf && members.length > 1) {
-        trace(`admin: ${leader.name} is to hand over before it goes`);
-        await leader.log.transferLeadership(undefined, signal);
-        return;
-      }
-      trace(`admin: removes ${member.nodeId} (${member.raftId})`);
-      await leader.log.removeMember(member.raftId, signal);
-      this.#removed.add(member.raftId);
-      trace(`admin: removed ${member.nodeId} (${member.raftId})`);
+      return machine === undefined || !this.#wanted.has(machine) || machine.raftId !== member.raftId;
+    });
+    const gone = odd.find((member) => !member.isSelf);
+    if (gone !== undefined) {
+      trace(`admin: removes ${gone.nodeId} (${gone.raftId})`);
+      await leader.log.removeMember(gone.raftId, signal);
+      this.#removed.add(gone.raftId);
+      trace(`admin: removed ${gone.nodeId} (${gone.raftId})`);
       return;
     }
     const learner = members.find((member) => member.isLearner && member.isCaughtUp);
@@ -107,7 +104,12 @@ export class Admin {
     const outside = machines.find(
       (each) => this.#wanted.has(each) && !members.some((member) => member.nodeId === each.name),
     );
-    if (outside === undefined) return;
+    if (outside === undefined) {
+      if (odd.length === 0) return;
+      trace(`admin: ${leader.name} is to hand over before it goes`);
+      await leader.log.transferLeadership(undefined, signal);
+      return;
+    }
     // What it had of an earlier part in the group is no use.
     outside.wipe();
     const { name, addr } = outside;

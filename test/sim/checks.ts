@@ -86,6 +86,16 @@ export class Checks {
     return canonicalState(Buffer.concat([...this.#oracle.save()]));
   }
 
+  /** The state that the group begins with. Once. */
+  began({ bytes, index, term }: { readonly bytes: Uint8Array; readonly index: number; readonly term: Term }): void {
+    if (this.#lastWrite > 0) return;
+    this.#oracle.restore(bytes, index);
+    this.#lastWrite = index;
+    this.#writes.set(index, 0);
+    this.#cut.set(index, crc32(canonicalState(bytes).join()));
+    this.#applied[index] = { term, crc: 0 };
+  }
+
   /** Highest index applied anywhere. */
   get lastApplied(): number {
     return Math.max(0, this.#applied.length - 1);
@@ -202,17 +212,19 @@ export class Checks {
       () => `${name} has applied ${appliedIndex} and holds only entries up to ${storage.lastIndex()}`,
     );
     this.#appliedBy.set(raftId, appliedIndex);
-    for (let index = Math.max((before ?? 0) + 1, storage.firstIndex()); index <= appliedIndex; index += 1)
-      this.#applies(watched, index);
+    const first = Math.max((before ?? 0) + 1, storage.firstIndex());
+    const entries = first > appliedIndex ? [] : storage.entries(first, appliedIndex + 1, Infinity);
+    if (entries === "compacted") return;
+    this.check(
+      entries.length === Math.max(0, appliedIndex + 1 - first),
+      () => `${name} has applied entries up to ${appliedIndex} that are not in its log`,
+    );
+    if (entries.some((entry) => entry.type !== ENTRY_NORMAL)) this.#membershipAtMs = this.#nowMs();
+    for (const entry of entries) this.#applies(watched, entry);
   }
 
-  #applies({ name, storage, members }: Watched, index: number): void {
-    const found = storage.entries(index, index + 1, Infinity);
-    const entry = found === "compacted" ? undefined : found[0];
-    if (entry === undefined) {
-      this.fail(`${name} has applied ${index}, which is not in its log`);
-      return;
-    }
+  #applies({ name, members }: Watched, entry: Entry): void {
+    const { index } = entry;
     const known = this.#applied[index];
     const crc = this.#crcOf(entry);
     if (known !== undefined) {
@@ -224,7 +236,6 @@ export class Checks {
     }
     this.#applied[index] = { term: entry.term, crc };
     this.appliedCount += 1;
-    if (entry.type !== ENTRY_NORMAL) this.#membershipAtMs = this.#nowMs();
     if (this.#nowMs() - this.#membershipAtMs < MEMBERSHIP_QUIET_MS) return;
     const voters = members.filter((member) => !member.isLearner);
     const holders = voters.filter(({ raftId }) => {

@@ -2,13 +2,14 @@
 // real storage, the real store, and the leader's real passes; what joins them is what the daemon does, without sockets and certificates.
 
 import { EMPTY_HARD_STATE, type RaftId } from "raft-ts";
+import { draftStore, foundGroup } from "../../manager/found.ts";
 import { Leader } from "../../manager/leader.ts";
 import { RaftStorage } from "../../manager/replication/raft-storage.ts";
-import { bootstrapLog } from "../../manager/replication/replicated-log-offline.ts";
 import { ReplicatedLog } from "../../manager/replication/replicated-log.ts";
 import type { Proposer, ReplayTarget } from "../../manager/store/proposer.ts";
 import { Store } from "../../manager/store/store.ts";
 import { childOf } from "../../proto/base/abort.ts";
+import { defined } from "../../proto/base/assert.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import { Group } from "../../proto/base/group.ts";
 import type { Logger } from "../../proto/base/log.ts";
@@ -35,7 +36,9 @@ export interface MachineWorld {
   readonly snapshotEvery: number;
   readonly segmentBytes: number;
   readonly keptEntries: number;
-  /** Looks at every committed change set before the store does. */
+  /** Makes the state that the group begins with. */
+  readonly fill: (store: Store) => Promise<void>;
+  /** After every change set that was applied. */
   readonly onWrite: (store: Store) => void;
 }
 
@@ -91,13 +94,13 @@ export class Machine {
 
   /** Starts the daemon, unless it runs. */
   boot(): void {
-    const raftId = this.raftId;
-    if (raftId === undefined || this.#process !== undefined) return;
+    const isMember = this.raftId !== undefined || this.isFirst;
+    if (!isMember || this.#process !== undefined) return;
     const process = new SimProcess({ name: this.name, scheduler: this.#world.scheduler, pace: this.#pace });
     this.#process = process;
     this.#trace("starts");
     const signal = new AbortController().signal;
-    void this.#live({ process, raftId, signal }).catch((error: unknown) => this.#died(process, error));
+    void this.#live({ process, signal }).catch((error: unknown) => this.#died(process, error));
   }
 
   /** The daemon ends at this moment. "keep": it was killed; else the machine lost power. */
@@ -130,16 +133,19 @@ export class Machine {
     if (this.#process?.isPaused === true) this.#process.resume();
   }
 
-  async #live(life: {
-    readonly process: SimProcess;
-    readonly raftId: RaftId;
-    readonly signal: AbortSignal;
-  }): Promise<void> {
-    const { process, raftId, signal } = life;
+  async #live(life: { readonly process: SimProcess; readonly signal: AbortSignal }): Promise<void> {
+    const { process, signal } = life;
     const { checks, network, logger, snapshotEvery } = this.#world;
     const random = seededRandom(this.#random.int(0, 2 ** 31));
     const log = logger(this.name, process);
-    const storage = await this.#storage({ process, random, logger: log, raftId, signal });
+    const storage = await this.#storage({ process, random, logger: log, signal });
+    if (storage === undefined) {
+      // It joined and has got nothing yet: it joins again, under a new id.
+      this.wipe();
+      return;
+    }
+    const { raftId } = storage.meta;
+    this.raftId = raftId;
     const store = new Store({ now: () => process.clock.now() });
     const watched = this.#watchedStore(store);
     const replicated = await ReplicatedLog.open(
@@ -184,15 +190,15 @@ export class Machine {
     await group.join();
   }
 
+  /** Undefined: there is an empty log. */
   async #storage(life: {
     readonly process: SimProcess;
     readonly random: Random;
     readonly logger: Logger;
-    readonly raftId: RaftId;
     readonly signal: AbortSignal;
-  }): Promise<RaftStorage> {
-    const { process, random, logger, raftId, signal } = life;
-    const { scheduler, clusterId, segmentBytes, keptEntries } = this.#world;
+  }): Promise<RaftStorage | undefined> {
+    const { process, random, logger, signal } = life;
+    const { scheduler, clusterId, segmentBytes, keptEntries, checks, fill } = this.#world;
     const disk = new SlowDisk({
       disk: this.#disk,
       state: this.diskState,
@@ -206,10 +212,18 @@ export class Machine {
     });
     const options = { disk, dir: DIR, random, logger, segmentBytes, keptEntries };
     const found = await RaftStorage.open(options, signal);
-    if (found !== undefined) return found;
-    const self = { raftId, nodeId: this.name, addr: this.addr };
-    const joining = { meta: { raftId, nodeId: this.name, clusterId }, hard: EMPTY_HARD_STATE, entries: [] };
-    return RaftStorage.create(options, this.isFirst ? bootstrapLog({ self, clusterId }) : joining, signal);
+    const self = { nodeId: this.name, addr: this.addr };
+    if (this.isFirst) {
+      const draft = draftStore(process.clock, undefined);
+      if (found === undefined) await fill(draft);
+      const storage = found ?? (await foundGroup(options, { draft, self, clusterId }, signal));
+      const snapshot = await storage.loadSnapshot();
+      if (snapshot !== undefined) checks.began({ ...snapshot.meta, bytes: snapshot.bytes });
+      return storage;
+    }
+    if (found !== undefined) return found.lastIndex() > 0 ? found : undefined;
+    const meta = { raftId: defined(this.raftId, "the id that it joined under"), nodeId: this.name, clusterId };
+    return RaftStorage.create(options, { meta, hard: EMPTY_HARD_STATE, entries: [] }, signal);
   }
 
   /** The store behind the checks: what it applies, saves and restores is held against what others did. */

@@ -4,6 +4,10 @@
 import type { Message, RaftId } from "raft-ts";
 import type { Member } from "../../manager/replication/membership.ts";
 import type { OutgoingSnapshot, Transport, TransportReceiver } from "../../manager/replication/transport.ts";
+import { messageFromWire, messageToWire } from "../../manager/replication/grpc/raft-wire.ts";
+import { aborted } from "../../proto/base/abort.ts";
+import { defined } from "../../proto/base/assert.ts";
+import { RaftMessage } from "../../proto/gen/raft.ts";
 import type { Random } from "../../proto/base/random.ts";
 import { errorText, SwarmError } from "../../proto/base/errors.ts";
 import type { SimProcess } from "./process.ts";
@@ -113,7 +117,8 @@ export class Network {
       atMs = Math.max(atMs, this.#busyUntil.get(name) ?? 0);
       this.#busyUntil.set(name, atMs);
     }
-    const arrive = (): void => this.#arrive({ from, member }, batch);
+    const carried = batch.map(overTheWire);
+    const arrive = (): void => this.#arrive({ from, member }, carried);
     scheduler.after(atMs - scheduler.nowMs, arrive);
     if (random.float() < state.double)
       scheduler.after(atMs - scheduler.nowMs + random.float() * state.delayMs * 20, arrive);
@@ -165,11 +170,21 @@ export class Network {
         yield chunk;
       }
     }.call(this);
+    // The receiver is told in its own words, and late.
+    const abort = new AbortController();
+    const gaveUp = new SwarmError("Cancelled", "the sender gave up");
+    signal.addEventListener("abort", () => this.#later(to.process, () => abort.abort(gaveUp)), { once: true });
+    const { message, membership } = snapshot;
+    const taken = to.receiver.receiveSnapshot({ message, membership, chunks }, abort.signal).then(() => true);
+    const broken = aborted(to.process.death).then(() => false);
     try {
-      await to.receiver.receiveSnapshot({ message: snapshot.message, membership: snapshot.membership, chunks }, signal);
+      if (!(await Promise.race([taken, broken]))) {
+        await this.#wait(from.process, state.delayMs);
+        return false;
+      }
     } catch (error) {
       if (!(error instanceof SwarmError)) throw error;
-      trace(`snapshot ${snapshot.message.snapshot?.index ?? 0} for ${member.addr} was not taken: ${errorText(error)}`);
+      trace(`snapshot ${message.snapshot?.index ?? 0} for ${member.addr} was not taken: ${errorText(error)}`);
       return false;
     }
     await this.#wait(from.process, state.delayMs);
@@ -194,4 +209,11 @@ export class Network {
       this.#options.scheduler.after(ms, () => process.run(resolve));
     });
   }
+}
+
+/** What comes out at the other end: read back from bytes, as gRPC would hand it over. */
+function overTheWire(message: Message): Message {
+  const wire = defined(messageToWire(message), "a message for peers");
+  const arrived = messageFromWire(RaftMessage.decode(RaftMessage.encode(wire).finish()));
+  return defined(arrived, "a message that makes sense").message;
 }

@@ -22,6 +22,7 @@ export class SimProcess {
   #isAlive = true;
   #isPaused = false;
   #held: (() => void)[] = [];
+  readonly #death = new AbortController();
 
   constructor(options: { readonly name: string; readonly scheduler: Scheduler; readonly pace: Pace }) {
     this.name = options.name;
@@ -32,6 +33,11 @@ export class SimProcess {
 
   get isAlive(): boolean {
     return this.#isAlive;
+  }
+
+  /** Aborts when it is killed: others see their connections to it break. */
+  get death(): AbortSignal {
+    return this.#death.signal;
   }
 
   get isPaused(): boolean {
@@ -59,6 +65,7 @@ export class SimProcess {
   kill(): void {
     this.#isAlive = false;
     this.#held = [];
+    this.#death.abort();
   }
 
   #makeClock({ rate, offsetMs }: Pace): Clock {

@@ -6,8 +6,6 @@ import { type Logger, createLogger, silentLogger } from "../../proto/base/log.ts
 import { type Random, seededRandom } from "../../proto/base/random.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
-import { newRaftId } from "../../manager/replication/raft-id.ts";
-import { NO_MEMBERSHIP } from "../../manager/replication/membership.ts";
 import type { Store } from "../../manager/store/store.ts";
 import { checkAlways } from "../support/cluster-invariants.ts";
 import { checkLinearizable } from "../support/linearizability.ts";
@@ -152,7 +150,6 @@ class Simulation {
   async #form(): Promise<void> {
     const [first] = this.#machines;
     if (first === undefined) return;
-    first.raftId = newRaftId(this.#fork(), NO_MEMBERSHIP);
     first.isFirst = true;
     const spare = this.#machines.length > 3 && this.#random.float() < 0.5 ? 1 : 0;
     for (const machine of this.#machines.slice(0, this.#machines.length - spare)) this.#admin.want(machine);
@@ -160,14 +157,6 @@ class Simulation {
     this.#admin.start();
     const isFormed = await this.#until(FORMING_MS, () => this.#isWhole());
     this.#checks.check(isFormed, () => "the group does not form");
-    const store = this.#admin.leader()?.store;
-    if (store === undefined) return;
-    let isReady = false;
-    const ballast = Array.from({ length: this.#ballast }, (_, place) => createBallast(store, place));
-    void Promise.all([this.#registers.create(store), createWorkers(store), ...ballast]).then(() => {
-      isReady = true;
-    });
-    this.#checks.check(await this.#until(FORMING_MS, () => isReady), () => "the first changes are not made");
   }
 
   /** Runs simulated time until the condition holds. False: it did not within `ms`, or something was violated. */
@@ -274,6 +263,11 @@ class Simulation {
       snapshotEvery: (this.#ballast > 0 ? 60 : 5) + Math.round(random.float() ** 2 * 60),
       keptEntries: random.int(0, 30),
       segmentBytes: 1_024 * (this.#ballast > 0 ? 256 : random.int(8, 48)),
+      fill: async (store: Store) => {
+        await this.#registers.create(store);
+        await createWorkers(store);
+        for (let place = 0; place < this.#ballast; place += 1) await createBallast(store, place);
+      },
       onWrite: (store: Store) => this.#onWrite(store),
     };
     for (let number = 1; number <= count; number += 1) {
