@@ -5,18 +5,22 @@ import { randomBytes } from "node:crypto";
 import { openSync, closeSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { before, test } from "node:test";
+import { test } from "node:test";
+import { placesOf } from "../../deploy/lab/lab.ts";
+import { ControlService } from "../../proto/gen/control.ts";
+import { ContainerSpec, ServiceSpec, TaskSpec } from "../../proto/gen/specs.ts";
+import { createClient } from "../../proto/rpc/call.ts";
+import { unixChannel } from "../../proto/rpc/channel.ts";
+import { bound } from "../cluster/support/bound.ts";
 import { runProgram } from "../cluster/support/program.ts";
 import { FaultLab, pause } from "./support/fault-lab.ts";
 
 const DISK_MB = 96;
-/** Of each service that fills the log: above what a segment holds after about 120 of them. */
-const SPEC_BYTES = 150_000;
+const ENV_BYTES = 60_000;
+/** Each puts the spec before and the one after into the log. */
+const CHANGES = 250;
 
-let cluster: FaultLab;
-before(async () => {
-  cluster = await FaultLab.open({ name: "fdisk", managers: 3 });
-});
+const cluster = await FaultLab.open({ name: "fdisk", managers: 3 });
 
 async function must(...words: readonly string[]): Promise<void> {
   const ran = await runProgram(words, {});
@@ -37,6 +41,37 @@ function endOf(path: string): number {
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] === 0) end -= 1;
   return Math.ceil(end / 8) * 8;
+}
+
+/** A service with a large spec that is changed again and again, until more is written than two segments hold. */
+async function writeMuch(at: string): Promise<void> {
+  const channel = unixChannel(cluster.socket(at));
+  const control = createClient(ControlService, channel);
+  try {
+    const made = await control.createService({ spec: bigSpec(0) }, call());
+    let service = made.service;
+    for (let changed = 0; changed < CHANGES;) {
+      assert.ok(service !== undefined);
+      const request = { id: service.id, version: service.meta?.version ?? 0, spec: bigSpec(changed + 1) };
+      const [result] = await Promise.allSettled([control.updateService(request, call())]);
+      if (result.status === "fulfilled") changed += 1;
+      service = await control.getService({ ref: service.id }, call());
+    }
+    await control.removeService({ ref: made.service?.id ?? "" }, call());
+  } finally {
+    channel.close();
+  }
+}
+
+function bigSpec(version: number): ServiceSpec {
+  const env = ["A", "B"].map((name) => `${name}=${version}${"x".repeat(ENV_BYTES)}`);
+  const container = { ...ContainerSpec.create({ image: "tsswarm/demo:1" }), env };
+  const spec = ServiceSpec.create({ name: "big", mode: { $case: "replicated", value: { replicas: 0 } } });
+  return { ...spec, task: { ...TaskSpec.create(), container } };
+}
+
+function call(): { readonly signal: AbortSignal; readonly timeoutMs: number } {
+  return { signal: bound(), timeoutMs: 20_000 };
 }
 
 test("half a record at the end of the log is cut, and the manager goes on", async () => {
@@ -77,13 +112,8 @@ test("a manager whose disk is full holds up nobody, and goes on when there is ro
     await cluster.under(async () => {
       const file = await writeFile(filler, Buffer.alloc(DISK_MB * 1_048_576)).catch((error: unknown) => error);
       assert.ok(file instanceof Error, "the small disk took more than it has");
-      const big = `X=${"x".repeat(SPEC_BYTES)}`;
-      for (let count = 0; count < 150; count += 1) {
-        const words = ["service", "create", "-d", "--replicas", "0", "--name", `big-${count}`];
-        const at = await cluster.follower();
-        await writeFile(join(cluster.lab.scratch, "env"), big);
-        await cluster.lab.tsswarm(at, [...words, "--env-file", join(cluster.lab.scratch, "env"), "tsswarm/demo:1"]);
-      }
+      await writeMuch(await cluster.follower());
+      assert.match(readFileSync(placesOf(cluster.lab.lab.name, name).log, "utf8"), /no room/);
       await pause(3_000);
       rmSync(filler);
     });

@@ -1,13 +1,10 @@
 // Managers that cannot hear, cannot speak, or neither, under load; and a cluster that lost its majority.
 
 import assert from "node:assert/strict";
-import { before, test } from "node:test";
+import { test } from "node:test";
 import { FaultLab, pause } from "./support/fault-lab.ts";
 
-let cluster: FaultLab;
-before(async () => {
-  cluster = await FaultLab.open({ name: "fnet", managers: 3 });
-});
+const cluster = await FaultLab.open({ name: "fnet", managers: 3 });
 
 for (const direction of ["in", "out", "both"] as const) {
   test(`the leader is cut off (${direction}) and healed`, async () => {

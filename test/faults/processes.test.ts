@@ -1,13 +1,10 @@
 // Daemons of managers that are killed, stopped and switched off under load: nothing acknowledged is lost, nothing stale is read, and
 // tasks run on.
 
-import { before, test } from "node:test";
+import { test } from "node:test";
 import { FaultLab, pause } from "./support/fault-lab.ts";
 
-let cluster: FaultLab;
-before(async () => {
-  cluster = await FaultLab.open({ name: "fproc", managers: 3 });
-});
+const cluster = await FaultLab.open({ name: "fproc", managers: 3 });
 
 const PAUSES_MS = [100, 500, 1_000, 3_000, 10_000, 30_000];
 

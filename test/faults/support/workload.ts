@@ -22,6 +22,7 @@ const LABEL = "value";
 const CALL_MS = 15_000;
 const PAUSE_MS = 15;
 const PAUSE_AFTER_FAILURE_MS = 100;
+const TRIES_MAX = 50;
 const IMAGE = "tsswarm/demo:1";
 
 /** Each write names the value it replaces: the API refuses it when another one came between. */
@@ -88,8 +89,8 @@ export class Workload {
     await this.#running;
     try {
       for (const { control } of this.#ends) {
-        for (let register = 0; register < REGISTERS; register += 1) await this.#read(control, register);
-        const { services } = await control.listServices({ filters: [] }, call());
+        for (let register = 0; register < REGISTERS; register += 1) await again(() => this.#read(control, register));
+        const { services } = await again(() => control.listServices({ filters: [] }, call()));
         const there = new Set(services.map(({ service }) => service?.spec?.name));
         const lost = this.#created.filter((name) => !there.has(name));
         assert.deepEqual(lost, [], "services whose creation was acknowledged are gone");
@@ -172,6 +173,18 @@ function parked(name: string, labels: Readonly<Record<string, string>>): Service
 function isCertainlyNot(error: unknown): boolean {
   if (isSwarmError(error, "FailedPrecondition", "InvalidArgument", "NotFound", "PermissionDenied")) return true;
   return isSwarmError(error, "Unavailable") && error.message.startsWith("nothing was changed");
+}
+
+/** A connection that was refused a moment ago is tried again after a delay of its own. */
+async function again<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isSwarmError(error, "Unavailable") || tries >= TRIES_MAX) throw error;
+      await systemClock.sleep(PAUSE_AFTER_FAILURE_MS, AbortSignal.timeout(CALL_MS));
+    }
+  }
 }
 
 function call(): { readonly signal: AbortSignal; readonly timeoutMs: number } {
