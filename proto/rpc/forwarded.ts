@@ -30,6 +30,12 @@ export function originalCaller(caller: Caller, headers: Metadata): Pick<CallCont
   return { caller: original, forwardedBy: caller.nodeId };
 }
 
+/** Throws PermissionDenied for a call in the name of another, where nodes speak only for themselves. */
+export function mustBeOwn({ forwardedBy }: CallContext): void {
+  if (forwardedBy !== undefined)
+    throw new SwarmError("PermissionDenied", `node ${forwardedBy} may not make this call in the name of another`);
+}
+
 function readCaller(value: string): Caller | undefined {
   let read: Readonly<Record<string, unknown>>;
   try {

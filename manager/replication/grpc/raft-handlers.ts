@@ -13,6 +13,7 @@ import type {
   RaftSnapshotResult,
 } from "../../../proto/gen/raft.ts";
 import type { CallContext } from "../../../proto/rpc/caller.ts";
+import { mustBeOwn } from "../../../proto/rpc/forwarded.ts";
 import type { Handlers } from "../../../proto/rpc/methods.ts";
 import type { TransportReceiver } from "../transport.ts";
 import type { GrpcTransport } from "./grpc-transport.ts";
@@ -98,15 +99,18 @@ async function* takeSnapshot(
   parts: AsyncIterable<RaftSnapshotChunk>,
   context: CallContext,
 ): AsyncGenerator<RaftSnapshotResult, void, undefined> {
+  const nodeId = nodeOf(context);
   const snapshot = await readSnapshot(parts);
   const { from, to } = snapshot.message;
-  transport.prove({ raftId: from, nodeId: nodeOf(context), to });
+  transport.prove({ raftId: from, nodeId, to });
   if (receiver.isRemoved(from)) throw new SwarmError("PermissionDenied", REMOVED);
   await receiver.receiveSnapshot(snapshot, context.signal);
   yield {};
 }
 
-function nodeOf({ caller }: CallContext): string {
+function nodeOf(context: CallContext): string {
+  mustBeOwn(context);
+  const { caller } = context;
   if (caller.kind !== "node") throw new SwarmError("PermissionDenied", "only managers speak Raft");
   return caller.nodeId;
 }

@@ -8,10 +8,14 @@ import { leaderDoor } from "../../../manager/leader-door.ts";
 import { Leadership } from "../../../manager/leadership.ts";
 import { noLeader } from "../../../manager/no-leader.ts";
 import { type ManagerLink, Peers } from "../../../manager/peers.ts";
+import { raftHandlers } from "../../../manager/replication/grpc/raft-handlers.ts";
+import type { TransportReceiver } from "../../../manager/replication/transport.ts";
 import { Store } from "../../../manager/store/store.ts";
 import { SwarmError } from "../../../proto/base/errors.ts";
+import { silentLogger } from "../../../proto/base/log.ts";
 import { ControlService } from "../../../proto/gen/control.ts";
 import { NodeCaService } from "../../../proto/gen/ca.ts";
+import type { RaftFrame } from "../../../proto/gen/raft.ts";
 import { NodeRole } from "../../../proto/gen/specs.ts";
 import { webSpec } from "../../support/cluster-state.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -71,6 +75,38 @@ test("a node that is no manager any more neither commands nor speaks for others,
   const forged = { ...group.asNode(group.machine("m1")), forwardedBy: nodeId };
   const request = { csrPem: Buffer.from("none"), token: "", availability: 0 as const };
   await assert.rejects(group.settle(ca.issueNodeCertificate(request, forged)), refused);
+  await group.close();
+});
+
+test("what a node does by itself cannot be passed on in its name: Raft, and the agents' door", async () => {
+  const group = await ManagerGroup.of(1, { seed: 25 });
+  const machine = group.machine("m1");
+  const context = { ...group.asNode(machine), forwardedBy: machine.nodeId };
+  const refused = { code: "PermissionDenied", message: /in the name of another/ };
+  const dispatcher = group.dispatcher(machine);
+  const nothing = async function* (): AsyncGenerator<never, void, undefined> {};
+  const sessionId = "s";
+  await assert.rejects(group.settle(dispatcher.heartbeat({ sessionId }, context)), refused);
+  await assert.rejects(group.settle(dispatcher.updateTaskStatus({ sessionId, updates: [] }, context)), refused);
+  const streams: readonly AsyncIterable<unknown>[] = [
+    dispatcher.session({ sessionId: "", description: undefined }, context),
+    dispatcher.assignments({ sessionId }, context),
+    dispatcher.stream(nothing(), context),
+  ];
+  for (const stream of streams) await assert.rejects(group.settle(stream[Symbol.asyncIterator]().next()), refused);
+  const unreached = (): never => assert.fail("nothing of it is looked at");
+  const raft = raftHandlers({
+    transport: { admit: unreached, prove: unreached, opened: unreached, heard: unreached },
+    receiver: { isRemoved: () => false } as unknown as TransportReceiver,
+    clock: group.clock,
+    logger: silentLogger,
+  });
+  const hello: RaftFrame = { part: { $case: "hello", value: { raftId: 7, addr: "a:1", clusterId: "c", to: 1 } } };
+  const frames = async function* (): AsyncGenerator<RaftFrame, void, undefined> {
+    yield await Promise.resolve(hello);
+  };
+  await assert.rejects(raft.messages(frames(), context)[Symbol.asyncIterator]().next(), refused);
+  await assert.rejects(raft.snapshot(nothing(), context)[Symbol.asyncIterator]().next(), refused);
   await group.close();
 });
 
