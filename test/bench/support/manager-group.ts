@@ -51,12 +51,32 @@ export class ManagerGroup {
 
   /** Creates a service of no replicas. */
   async create(end: ManagerEnd, signal: AbortSignal): Promise<void> {
-    const name = `bench-${this.#services++}`;
-    const task = TaskSpec.create({ container: { image: "tsswarm/demo:1" } });
-    await end.control.createService(
-      { spec: ServiceSpec.create({ name, mode: { $case: "replicated", value: { replicas: 0 } }, task }) },
-      { signal },
-    );
+    const spec = emptySpec(`bench-${this.#services++}`);
+    await end.control.createService({ spec }, { signal });
+  }
+
+  /** Changes a service of its own each time it is called. */
+  async updater(end: ManagerEnd, signal: AbortSignal): Promise<() => Promise<void>> {
+    const made = await end.control.createService({ spec: emptySpec(`bench-${this.#services++}`) }, { signal });
+    let service = made.service;
+    let value = 0;
+    return async () => {
+      if (service === undefined) throw new Error("the manager answered without the service");
+      const spec = { ...emptySpec(service.spec?.name ?? ""), labels: { value: `${value++}` } };
+      const request = { id: service.id, version: service.meta?.version ?? 0, spec };
+      service = (await end.control.updateService(request, { signal })).service;
+    };
+  }
+
+  /** Which manager leads, as one that answers says. */
+  async leading(signal: AbortSignal): Promise<ManagerEnd> {
+    for (;;) {
+      for (const end of this.#ends) {
+        const found = await this.#leaderBy(end, signal);
+        if (found !== undefined) return found;
+      }
+      await systemClock.sleep(POLL_MS, signal);
+    }
   }
 
   /** Services per second, so many at a time. */
@@ -112,4 +132,9 @@ export class ManagerGroup {
     if (up.length < this.#ends.length || leader === undefined) return undefined;
     return this.#ends.find((each) => each.name === leader.description?.hostname);
   }
+}
+
+function emptySpec(name: string): ServiceSpec {
+  const task = TaskSpec.create({ container: { image: "tsswarm/demo:1" } });
+  return ServiceSpec.create({ name, mode: { $case: "replicated", value: { replicas: 0 } }, task });
 }
