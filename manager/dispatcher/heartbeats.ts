@@ -16,6 +16,8 @@ export interface HeartbeatsOptions {
 
 /** Part of the period that the draw may add or take. */
 const SPREAD = DEFAULTS.heartbeatEpsilonMs / DEFAULTS.heartbeatPeriodMs;
+/** A manager whose deadlines come so late was held up itself: stopped, suspended, or out of processor time. */
+const LATE_MS = 1_000;
 
 export class Heartbeats {
   readonly #options: HeartbeatsOptions;
@@ -29,17 +31,25 @@ export class Heartbeats {
 
   /** The node was heard of: answers the period until its next beat, drawn anew, and sets the deadline to `grace` of them. */
   beat(nodeId: string, grace: number = DEFAULTS.heartbeatGrace): number {
-    const { clock, random, onSilence } = this.#options;
+    const { random } = this.#options;
     const base = this.#options.periodMs();
     const periodMs = Math.round(base + (random.float() * 2 - 1) * base * SPREAD);
     this.forget(nodeId);
     if (this.#closed) return periodMs;
-    const cancel = clock.after(periodMs * grace, () => {
+    this.#expect(nodeId, periodMs * grace);
+    return periodMs;
+  }
+
+  /** Waits so long for the node. A wake-up that comes late shows that nobody could be heard meanwhile: the wait begins anew. */
+  #expect(nodeId: string, ms: number): void {
+    const { clock, onSilence } = this.#options;
+    const dueMs = clock.monotonicMs() + ms;
+    const cancel = clock.after(ms, () => {
       this.#deadlines.delete(nodeId);
-      onSilence(nodeId);
+      if (clock.monotonicMs() - dueMs > LATE_MS) this.#expect(nodeId, ms);
+      else onSilence(nodeId);
     });
     this.#deadlines.set(nodeId, cancel);
-    return periodMs;
   }
 
   forget(nodeId: string): void {

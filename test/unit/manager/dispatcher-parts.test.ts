@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AssignmentSet } from "../../../manager/dispatcher/assignment-set.ts";
 import { BatchWindow } from "../../../manager/dispatcher/batch-window.ts";
+import type { Clock } from "../../../proto/base/clock.ts";
 import { Heartbeats } from "../../../manager/dispatcher/heartbeats.ts";
 import { RateLimit } from "../../../manager/dispatcher/rate-limit.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
@@ -141,4 +142,43 @@ test("a difference that grows too large leaves the rest for the next message", (
     sizes.reduce((a, b) => a + b, 0),
     25,
   );
+});
+
+test("a manager that was held up itself gives nodes their time again before it counts them as silent", () => {
+  let nowMs = 0;
+  let timers: { readonly atMs: number; readonly action: () => void }[] = [];
+  const clock: Clock = {
+    now: () => nowMs,
+    monotonicMs: () => nowMs,
+    sleep: () => Promise.reject(new Error("nothing sleeps here")),
+    after: (ms, action) => {
+      const timer = { atMs: nowMs + ms, action };
+      timers.push(timer);
+      return () => {
+        timers = timers.filter((each) => each !== timer);
+      };
+    },
+  };
+  const fire = (): void => {
+    const due = timers.filter((each) => each.atMs <= nowMs);
+    timers = timers.filter((each) => each.atMs > nowMs);
+    for (const { action } of due) action();
+  };
+  const silent: string[] = [];
+  const heartbeats = new Heartbeats({
+    clock,
+    random: seededRandom(2),
+    periodMs: () => 5_000,
+    onSilence: (nodeId) => silent.push(nodeId),
+  });
+  heartbeats.beat("n1");
+  heartbeats.beat("n2");
+  nowMs = 60_000;
+  fire();
+  assert.equal(silent.length, 0, "their beats wait in the sockets");
+  heartbeats.beat("n1");
+  nowMs = Math.max(...timers.map((each) => each.atMs));
+  fire();
+  assert.ok(silent.includes("n2"));
+  assert.equal(timers.length, 0);
 });
