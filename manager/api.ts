@@ -88,6 +88,8 @@ export interface GroupManager {
    * Throws FailedPrecondition for the last manager and where the others would have no quorum, Unavailable without a leader.
    */
   leave(signal: AbortSignal): Promise<void>;
+  /** Before this daemon stops: another manager leads, where this one does and another can. Never rejects. */
+  handOver(signal: AbortSignal): Promise<void>;
   /** The whole state, as `restore` takes it. It holds the cluster's key and tokens. Throws Unavailable without a quorum. */
   backup(signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** This node's certificate was renewed: connections to other managers are opened anew. */

@@ -289,6 +289,15 @@ export class Manager implements GroupManager {
     await this.#membership.leave({}, { caller: this.#self, signal });
   }
 
+  async handOver(signal: AbortSignal): Promise<void> {
+    const { logger } = this.#options;
+    const others = this.#log.members().filter((member) => !member.isSelf && !member.isLearner && member.reachable);
+    if (this.#log.status().role !== "leader" || others.length === 0) return;
+    const [result] = await Promise.allSettled([this.#log.transferLeadership(undefined, signal)]);
+    if (result.status === "fulfilled") logger.info("another manager leads now: this one stops");
+    else logger.warn("no other manager took over before the stop", { error: errorText(result.reason) });
+  }
+
   async *backup(signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
     await this.#log.readBarrier(signal);
     const header = { clusterId: this.clusterId, index: this.#store.version, createdAtMs: this.#options.clock.now() };

@@ -21,6 +21,9 @@ export interface ManagerPartOptions extends Surroundings {
 /** Time for calls to end by themselves when the listener closes. */
 const CLOSE_GRACE_MS = 500;
 
+/** Longest wait for another manager to lead before this one closes; an election takes about as long. */
+const HAND_OVER_MS = 2_000;
+
 export class ManagerPart {
   readonly manager: GroupManager;
   readonly #server: RpcServer;
@@ -82,8 +85,9 @@ export class ManagerPart {
     this.#group.join().catch(onFailure);
   }
 
-  /** Ends calls and loops, and lets the log go. */
+  /** Ends calls and loops, and lets the log go. Another manager leads first, where one can. */
   async close(): Promise<void> {
+    await this.manager.handOver(AbortSignal.timeout(HAND_OVER_MS));
     this.#group.stop();
     this.#forget();
     await this.#server.close(CLOSE_GRACE_MS);

@@ -43,6 +43,18 @@ test("three managers become one group, and any of them takes writes and answers 
   await group.close();
 });
 
+test("a leader that is to stop hands over first, and a follower has nothing to hand over", async () => {
+  const group = await ManagerGroup.of(3, { seed: 12 });
+  const before = group.leading?.name;
+  const [follower] = group.followers();
+  assert.ok(follower !== undefined);
+  await group.settle(group.managerOf(follower.name).handOver(never));
+  assert.equal(group.leading?.name, before);
+  await group.settle(group.leader().handOver(never), 1_000);
+  await group.until("another one leads", () => group.leading !== undefined && group.leading.name !== before, 1_000);
+  await group.close();
+});
+
 test("a command spans the loss of the leader, and what was acknowledged is there", async () => {
   const group = await ManagerGroup.of(3, { seed: 2 });
   const { service } = await group.settle(group.managerOf("m2").control.createService({ spec: webSpec() }, LOCAL));
