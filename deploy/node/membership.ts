@@ -215,7 +215,10 @@ export class Membership {
 
   #take(part: ManagerPart): void {
     this.#part = part;
-    part.manager.removed.addEventListener("abort", () => this.#news.raise(), { once: true });
+    const { removed } = part.manager;
+    // A log that says so itself has said it before anybody listened.
+    if (removed.aborted) this.#news.raise();
+    else removed.addEventListener("abort", () => this.#news.raise(), { once: true });
     part.run((error) => this.#options.onFailure(error));
     this.agent.dialNext(this.#addresses.advertiseAddr);
   }
