@@ -1,14 +1,19 @@
-// Who changes the group: machines that ask to join, members that are taken out, learners that are promoted once they have caught up, and
-// machines that lost their disk and come back under a new id. One change at a time, through whoever leads.
+// Who changes the group, as a cluster does it: people give nodes the role of a manager or take it, the leader's real role manager promotes
+// and removes, and machines ask the leader's real membership service to join: new ones, removed ones, and those that lost their disk.
 
 import type { RaftId } from "raft-ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import type { Random } from "../../proto/base/random.ts";
+import { Node } from "../../proto/gen/objects.ts";
+import { NodeRole, NodeSpec, NodeSpec_Availability } from "../../proto/gen/specs.ts";
+import { wholeNode } from "../../proto/model/objects.ts";
+import type { Store } from "../../manager/store/store.ts";
 import type { Machine, Running } from "./machine.ts";
 
 export interface AdminOptions {
   readonly machines: readonly Machine[];
   readonly random: Random;
+  readonly clusterId: string;
   readonly trace: (line: string) => void;
   /** Fires after about `ms`; the answer cancels it. */
   readonly after: (ms: number, action: () => void) => () => void;
@@ -16,13 +21,26 @@ export interface AdminOptions {
 
 /** A person gives up waiting after this. */
 const PATIENCE_MS = 15_000;
-const PROMOTE_EVERY_MS = 300;
+const LOOK_EVERY_MS = 300;
+
+/** The machines as nodes of the cluster, the first of them its manager. Throws what the store throws. */
+export async function createMachines(store: Store, machines: readonly Machine[]): Promise<void> {
+  await store.update((tx) => {
+    for (const [place, { name }] of machines.entries()) {
+      const role = place === 0 ? NodeRole.MANAGER : NodeRole.WORKER;
+      const spec = { ...NodeSpec.create(), availability: NodeSpec_Availability.DRAIN, role };
+      tx.nodes.create(wholeNode(Node.create({ id: name, spec, role })));
+    }
+  });
+}
 
 export class Admin {
   readonly #options: AdminOptions;
   /** Machines that are to be members; the others are out, or on their way out. */
   readonly #wanted = new Set<Machine>();
-  /** Ids whose removal was acknowledged. */
+  /** Ids that are or were members. */
+  readonly #joined = new Set<RaftId>();
+  /** Those of them that are no more. */
   readonly #removed = new Set<RaftId>();
   #isBusy = false;
 
@@ -49,11 +67,10 @@ export class Admin {
 
   /** Looks every now and then what is to be done, until the end of the simulation. */
   start(): void {
-    this.#options.after(PROMOTE_EVERY_MS, () => {
+    this.#options.after(LOOK_EVERY_MS, () => {
       this.start();
-      if (this.#isBusy) return;
       const leader = this.leader();
-      if (leader === undefined) return;
+      if (this.#isBusy || leader === undefined) return;
       this.#isBusy = true;
       const abort = new AbortController();
       const done = (): void => {
@@ -64,7 +81,8 @@ export class Admin {
         abort.abort(new SwarmError("Cancelled", "nobody waits any more"));
         done();
       });
-      void this.#step(leader, abort.signal)
+      void leader.process
+        .ask(() => this.#step(leader, abort.signal))
         .catch((error: unknown) => {
           if (!(error instanceof SwarmError)) throw error;
           this.#options.trace(`admin: ${errorText(error)}`);
@@ -79,44 +97,48 @@ export class Admin {
     return leaders.sort((a, b) => (b.leads ?? 0) - (a.leads ?? 0))[0];
   }
 
-  /** The first thing that is not as it should be is put right. */
+  /** The first thing that is not as it should be is put right, or begun. */
   async #step(leader: Running, signal: AbortSignal): Promise<void> {
     const { machines, trace } = this.#options;
+    // What an old leader believes is no reason to do anything.
+    await leader.log.readBarrier(signal);
     const members = leader.log.members();
-    const odd = members.filter((member) => {
-      const machine = machines.find((each) => each.name === member.nodeId);
-      return machine === undefined || !this.#wanted.has(machine) || machine.raftId !== member.raftId;
-    });
-    const gone = odd.find((member) => !member.isSelf);
-    if (gone !== undefined) {
-      trace(`admin: removes ${gone.nodeId} (${gone.raftId})`);
-      await leader.log.removeMember(gone.raftId, signal);
-      this.#removed.add(gone.raftId);
-      trace(`admin: removed ${gone.nodeId} (${gone.raftId})`);
+    for (const { raftId } of members) this.#joined.add(raftId);
+    for (const raftId of this.#joined)
+      if (!members.some((member) => member.raftId === raftId)) this.#removed.add(raftId);
+    for (const machine of machines) {
+      const node = leader.store.view().nodes.get(machine.name);
+      const role = this.#wanted.has(machine) ? NodeRole.MANAGER : NodeRole.WORKER;
+      if (node === undefined) continue;
+      if (node.spec.role !== role) {
+        trace(`admin: ${machine.name} is to be a ${role === NodeRole.MANAGER ? "manager" : "worker"}`);
+        await leader.store.update((tx) => {
+          const found = tx.nodes.get(machine.name);
+          if (found !== undefined) tx.nodes.update({ ...found, spec: { ...found.spec, role } });
+        });
+        return;
+      }
+      const isMember = members.some((member) => member.raftId === machine.raftId);
+      if (role !== NodeRole.MANAGER || node.role !== NodeRole.MANAGER || isMember) continue;
+      await this.#join({ machine, leader }, signal);
       return;
     }
-    const learner = members.find((member) => member.isLearner && member.isCaughtUp);
-    if (learner !== undefined) {
-      trace(`admin: promotes ${learner.nodeId}`);
-      await leader.log.promote(learner.raftId, signal);
-      return;
-    }
-    const outside = machines.find(
-      (each) => this.#wanted.has(each) && !members.some((member) => member.nodeId === each.name),
-    );
-    if (outside === undefined) {
-      if (odd.length === 0) return;
-      trace(`admin: ${leader.name} is to hand over before it goes`);
-      await leader.log.transferLeadership(undefined, signal);
-      return;
-    }
+  }
+
+  async #join(
+    { machine, leader }: { readonly machine: Machine; readonly leader: Running },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clusterId, trace } = this.#options;
+    const { name, addr } = machine;
     // What it had of an earlier part in the group is no use.
-    outside.wipe();
-    const { name, addr } = outside;
-    const added = await leader.log.addLearner({ nodeId: name, addr }, signal);
-    if (outside.isUp || !this.#wanted.has(outside)) return;
-    trace(`admin: added ${name} as ${added.raftId}`);
-    outside.raftId = added.raftId;
-    outside.boot();
+    machine.wipe();
+    const caller = { kind: "node", nodeId: name, role: "manager", clusterId, addr } as const;
+    const joined = await leader.leading?.membership.join({ addr, raftId: 0 }, { caller, signal });
+    if (joined === undefined || machine.isUp) return;
+    trace(`admin: ${name} joins as ${joined.raftId}`);
+    this.#joined.add(joined.raftId);
+    machine.raftId = joined.raftId;
+    machine.boot();
   }
 }

@@ -135,6 +135,7 @@ export class Checks {
     if (m.type === "app" || m.type === "heartbeat" || m.type === "snap") this.#leads(from, m.term);
     if (m.type === "app") this.#matches(from, m);
     if (m.reject) return;
+    if (m.type === "voteResp" || m.type === "appResp") this.#isStored(from, m);
     if (m.type === "voteResp") this.#votesFor(from, { term: m.term, to: m.to });
     if (m.type === "appResp") this.#promises(from.raftId, { term: m.term, vote: undefined, index: m.index });
   }
@@ -286,6 +287,23 @@ export class Checks {
         vote: next.vote ?? before.vote,
         index: Math.max(next.index, before.index),
       });
+  }
+
+  /** What a node answers for is on its disk before the answer leaves. */
+  #isStored({ name, storage }: Watched, m: Message): void {
+    const { hard } = storage.initialState();
+    this.check(hard.term >= m.term, () => `${name} answers in term ${m.term} and has stored only term ${hard.term}`);
+    if (hard.term !== m.term) return;
+    if (m.type === "voteResp")
+      this.check(
+        hard.vote === m.to,
+        () => `${name} gives its vote of term ${m.term} to ${m.to} and has not stored that`,
+      );
+    else
+      this.check(
+        m.index <= storage.lastIndex(),
+        () => `${name} acknowledges entry ${m.index} and has stored only those up to ${storage.lastIndex()}`,
+      );
   }
 
   /** Log matching: the same index and term name the same entry, after the same one. */

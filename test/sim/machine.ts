@@ -3,12 +3,11 @@
 
 import { EMPTY_HARD_STATE, type RaftId } from "raft-ts";
 import { draftStore, foundGroup } from "../../manager/found.ts";
-import { Leader } from "../../manager/leader.ts";
+import { Leading } from "../../manager/leading.ts";
 import { RaftStorage } from "../../manager/replication/raft-storage.ts";
 import { ReplicatedLog } from "../../manager/replication/replicated-log.ts";
 import type { Proposer, ReplayTarget } from "../../manager/store/proposer.ts";
 import { Store } from "../../manager/store/store.ts";
-import { childOf } from "../../proto/base/abort.ts";
 import { defined } from "../../proto/base/assert.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import { Group } from "../../proto/base/group.ts";
@@ -48,6 +47,8 @@ export interface Running extends Watched {
   readonly log: ReplicatedLog;
   readonly store: Store;
   readonly storage: RaftStorage;
+  /** What it does as the leader; undefined while it is not. */
+  leading: Leading | undefined;
 }
 
 export class Machine {
@@ -170,6 +171,7 @@ export class Machine {
       storage,
       store,
       log: replicated,
+      leading: undefined,
       get appliedIndex(): number {
         return replicated.appliedIndex;
       },
@@ -265,26 +267,29 @@ export class Machine {
     };
   }
 
-  /** The passes run while this manager leads. */
+  /** What a leader does is done while this manager leads. */
   async #lead(
     running: Running,
     options: { readonly random: Random; readonly logger: Logger; readonly stop: AbortSignal },
   ): Promise<void> {
     const { process, store, log } = running;
     const { random, logger, stop } = options;
+    const { clock } = process;
     const changed = new Notice();
     log.subscribe(() => changed.raise());
     while (!stop.aborted) {
       const { role, term } = log.status();
       if (role === "leader") {
         this.#trace(`leads in term ${term}`);
-        const reign = childOf(stop);
-        const leader = new Leader({ store, clock: process.clock, random, logger, strict: true });
-        const work = leader.run(reign.signal);
+        const probe = (): Promise<void> => Promise.resolve();
+        const leading = new Leading({ term, store, log, clock, random, logger, strict: true, probe });
+        running.leading = leading;
+        const work = leading.run();
+        work.catch((error: unknown) => this.#died(process, error));
         while (running.leads === term) await changed.wait(stop);
-        reign.abort(new SwarmError("NotLeader", "this manager does not lead any more"));
+        running.leading = undefined;
+        leading.end(new SwarmError("NotLeader", "this manager does not lead any more"));
         await work;
-        reign.release();
         this.#trace(`does not lead any more`);
       } else await changed.wait(stop);
     }

@@ -51,6 +51,11 @@ export class SimProcess {
     else action();
   }
 
+  /** A call from outside: it begins when the process gets to it, and nobody hears of it again when the process is killed. */
+  ask<T>(action: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => this.run(() => void action().then(resolve, reject)));
+  }
+
   pause(): void {
     this.#isPaused = true;
   }

@@ -9,8 +9,8 @@ import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
 import type { Store } from "../../manager/store/store.ts";
 import { checkAlways } from "../support/cluster-invariants.ts";
 import { checkLinearizable } from "../support/linearizability.ts";
-import { Admin } from "./admin.ts";
-import { changeService, createBallast, createWorkers, report } from "./agents.ts";
+import { Admin, createMachines } from "./admin.ts";
+import { SimAgent } from "./agent.ts";
 import { canonicalState } from "./canonical-state.ts";
 import { Checks } from "./checks.ts";
 import { Machine, type Running } from "./machine.ts";
@@ -18,7 +18,9 @@ import { CALM, Nemesis } from "./nemesis.ts";
 import { Network, type NetworkState } from "./network.ts";
 import { Registers, swapModel } from "./registers.ts";
 import { Scheduler } from "./scheduler.ts";
+import { WORKERS, changeService, createBallast, createWorkers } from "./work.ts";
 
+const CLUSTER = "the-cluster";
 const FORMING_MS = 60_000;
 /** Four election timeouts, each drawn from one to two seconds, and what a slow clock makes of them. */
 const LEADER_MS = 8_800;
@@ -89,7 +91,7 @@ class Simulation {
     this.#registers = new Registers({ count: 3, random: this.#fork(), trace });
     this.#makeMachines();
     const after = (ms: number, action: () => void): (() => void) => this.#scheduler.after(ms, action);
-    this.#admin = new Admin({ machines: this.#machines, random: this.#fork(), trace, after });
+    this.#admin = new Admin({ machines: this.#machines, random: this.#fork(), clusterId: CLUSTER, trace, after });
   }
 
   async run(): Promise<Outcome> {
@@ -259,12 +261,13 @@ class Simulation {
       checks: this.#checks,
       trace: (line: string) => this.#trace(line),
       logger: (name: string) => this.#logger(name),
-      clusterId: "the-cluster",
+      clusterId: CLUSTER,
       snapshotEvery: (this.#ballast > 0 ? 60 : 5) + Math.round(random.float() ** 2 * 60),
       keptEntries: random.int(0, 30),
       segmentBytes: 1_024 * (this.#ballast > 0 ? 256 : random.int(8, 48)),
       fill: async (store: Store) => {
         await this.#registers.create(store);
+        await createMachines(store, this.#machines);
         await createWorkers(store);
         for (let place = 0; place < this.#ballast; place += 1) await createBallast(store, place);
       },
@@ -273,7 +276,7 @@ class Simulation {
     for (let number = 1; number <= count; number += 1) {
       const pace = { rate: 0.95 + random.float() * 0.1, offsetMs: Math.round((random.float() - 0.5) * 4_000) };
       const machine = new Machine({ name: `m${number}`, world, random: this.#fork(), pace });
-      machine.diskState.syncMs = 0.3 + random.float() ** 2 * 15;
+      machine.diskState.syncMs = random.float() < 0.2 ? 20 + random.float() * 130 : 0.3 + random.float() ** 2 * 15;
       this.#machines.push(machine);
     }
   }
@@ -322,7 +325,8 @@ class Simulation {
             () => `${running.name} answers a read as ${running.raftId}, which was removed`,
           );
         };
-        void this.#registers.call({ store: running.store, readBarrier }, abort.signal).then(over);
+        const manager = { store: running.store, readBarrier };
+        void running.process.ask(() => this.#registers.call(manager, abort.signal)).then(over);
       });
     };
     next();
@@ -336,15 +340,24 @@ class Simulation {
   }
 
   #agents(): void {
-    const random = this.#fork();
-    const next = (): void => {
-      this.#scheduler.after(100 + random.float() * 300, () => {
-        const leader = this.#admin.leader();
-        if (leader !== undefined) void report(leader.store, { random, mayFail: this.#isFaulty });
-        next();
+    for (const nodeId of WORKERS) {
+      const random = this.#fork();
+      const agent = new SimAgent({
+        nodeId,
+        random,
+        clusterId: CLUSTER,
+        nowMs: () => this.#scheduler.nowMs,
+        leader: () => this.#admin.leader(),
+        mayFail: () => this.#isFaulty,
       });
-    };
-    next();
+      const next = (): void => {
+        this.#scheduler.after(100 + random.float() * 300, () => {
+          agent.tick();
+          next();
+        });
+      };
+      next();
+    }
   }
 
   #people(): void {
@@ -353,7 +366,7 @@ class Simulation {
       this.#scheduler.after(500 + random.float() * 2_500, () => {
         if (!this.#isFaulty) return;
         const leader = this.#admin.leader();
-        if (leader !== undefined) void changeService(leader.store, random);
+        if (leader !== undefined) leader.process.run(() => void changeService(leader.store, random));
         next();
       });
     };
