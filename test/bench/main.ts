@@ -22,7 +22,9 @@ const words = process.argv.slice(2);
 const [name] = words.filter((word) => !word.startsWith("--"));
 const file = new URL(`./${name ?? ""}.ts`, import.meta.url);
 if (name === undefined || name === "main" || !/^[a-z-]+$/.test(name) || !existsSync(fileURLToPath(file))) {
-  console.error(`no benchmark "${name ?? ""}"; there are start, service, memory, wal, raft, managers, failover and steady`);
+  console.error(
+    `no benchmark "${name ?? ""}"; there are start, service, memory, wal, raft, managers, failover and steady`,
+  );
   process.exit(1);
 }
 const { bench } = (await import(file.href)) as { readonly bench: Bench };
