@@ -31,7 +31,7 @@ const PARTS: readonly Part[] = [
       ["--test-isolation=none"],
     ),
   },
-  { name: "sim", command: ["node", "test/sim/main.ts", "--seeds", "200", "--twice", "--regressions"] },
+  { name: "sim", command: ["node", "test/sim/main.ts", "--seeds", "200", "--twice", "5", "--regressions"] },
   {
     name: "container",
     command: tests(["test/container/**/*.test.ts"], ["--test-concurrency=1", "--test-timeout=300000"]),

@@ -117,19 +117,6 @@ const APPLYING: readonly Mutant[] = [
     ],
   },
   {
-    it: "takes another leader's entry at the same index for its own proposal",
-    edits: [
-      edit("replication/proposals.ts", {
-        find: "if (head?.index !== entry.index || head.term !== entry.term) {",
-        replace: "if (head?.index !== entry.index) {",
-      }),
-      edit("replication/replicated-log.ts", {
-        find: '    this.#proposals.giveUp("this manager stopped leading before a majority had stored it");\n',
-        replace: "",
-      }),
-    ],
-  },
-  {
     it: "says of a change whose fate is unknown that it was not made",
     edits: [
       edit("replication/proposals.ts", {

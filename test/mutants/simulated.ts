@@ -3,7 +3,7 @@
 // with the core's mutants, which the Raft tests have to find on their own.
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, globSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,7 +13,17 @@ import { MUTANTS, type Mutant } from "./mutants.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 /** What the simulator needs of the tree. */
-const COPIED = ["package.json", "manager", "proto", "test/sim", "test/support"];
+const COPIED = [
+  "package.json",
+  "manager",
+  "proto",
+  "test/sim",
+  "test/support",
+  "test/unit/manager",
+  "test/raft/support",
+];
+/** What it leaves alive, these may find. */
+const UNIT_TESTS = "test/unit/manager/{raft-storage,replicat,proposals,reads,append,seal,store,group}*.test.ts";
 /** A mutant that makes a run hang is caught by this. */
 const TIMEOUT_MS = 600_000;
 
@@ -40,11 +50,25 @@ function simulateMutant(
       maxBuffer: 2 ** 28,
     });
     if (run.signal !== null) return { isCaught: true, how: "a run that never ends" };
+    if (run.status === 0) return unitTests(folder);
     const [line = run.stderr.split("\n", 8).join(" ")] = /^seed \d+ FAILED: .*$/m.exec(run.stdout) ?? [];
     return { isCaught: run.status !== 0, how: line.slice(0, 240) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function unitTests(folder: string): Verdict {
+  const files = globSync(UNIT_TESTS, { cwd: folder });
+  const args = ["--test", "--test-isolation=none", "--test-reporter=tap", ...files];
+  const run = spawnSync(process.execPath, args, {
+    cwd: folder,
+    encoding: "utf8",
+    timeout: TIMEOUT_MS,
+    maxBuffer: 2 ** 28,
+  });
+  const [, name = ""] = /^not ok \d+ - (.*)$/m.exec(run.stdout) ?? [];
+  return { isCaught: run.status !== 0, how: `not by the simulator${name === "" ? "" : `; by the test that ${name}`}` };
 }
 
 /** Every package but raft-ts, which is to be the copy's. */

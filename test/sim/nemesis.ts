@@ -20,6 +20,7 @@ const KINDS = [
   "partition",
   "oneWay",
   "isolateLeader",
+  "isolateLeader",
   "heal",
   "lossy",
   "kill",
@@ -84,7 +85,10 @@ export class Nemesis {
 
   #do(kind: Kind): void {
     const { random, trace, admin, machines } = this.#options;
-    const machine = machines[random.int(0, machines.length)];
+    const leading = machines.find((each) => each.name === admin.leader()?.name);
+    const any = machines[random.int(0, machines.length)];
+    // What befalls leaders matters most.
+    const machine = random.float() < 0.3 ? (leading ?? any) : any;
     if (machine === undefined) return;
     switch (kind) {
       case "heal":
@@ -96,11 +100,9 @@ export class Nemesis {
       case "oneWay":
         this.#cutOff(machine, { isOneWay: true });
         break;
-      case "isolateLeader": {
-        const leader = machines.find((each) => each.name === admin.leader()?.name);
-        if (leader !== undefined) this.#cutOff(leader, { isOneWay: random.float() < 0.3 });
+      case "isolateLeader":
+        if (leading !== undefined) this.#cutOff(leading, { isOneWay: random.float() < 0.3 });
         break;
-      }
       case "lossy":
         Object.assign(this.#options.networkState, {
           lose: random.float() * 0.3,
@@ -154,10 +156,10 @@ export class Nemesis {
         break;
       }
       case "wipe":
-        if (this.#mayLose(machine)) machine.wipe();
+        if (this.#mayWipe(machine)) machine.wipe();
         break;
       case "leave":
-        if (admin.wanted.size > 1) {
+        if (admin.wanted.size > 1 && this.#isEnoughWithout(machine)) {
           trace(`${machine.name} is to leave`);
           admin.unwant(machine);
         }
@@ -167,17 +169,28 @@ export class Nemesis {
     }
   }
 
-  /** A majority of what is left must have its disks: what is lost for good is lost. */
-  #mayLose(machine: Machine): boolean {
-    const { machines, admin } = this.#options;
-    const leader = admin.leader();
-    if (leader === undefined || leader.name === machine.name) return false;
-    const voters = leader.log.members().filter((member) => !member.isLearner);
-    const whole = voters.filter((voter) => {
-      const its = machines.find((each) => each.name === voter.nodeId);
-      return its !== machine && its?.raftId === voter.raftId && voter.reachable && its.isUp;
-    });
-    return whole.length * 2 > voters.length && voters.length > 2;
+  #mayWipe(machine: Machine): boolean {
+    const leader = this.#options.admin.leader();
+    const voters = leader?.log.members().filter((member) => !member.isLearner) ?? [];
+    return leader?.name !== machine.name && voters.length > 2 && this.#isEnoughWithout(machine, voters.length);
+  }
+
+  /** Whether those who stay have a majority with their disks when this one is gone: what is lost for good is lost. */
+  #isEnoughWithout(machine: Machine, voterCount = 0): boolean {
+    const { admin } = this.#options;
+    const voters =
+      admin
+        .leader()
+        ?.log.members()
+        .filter((member) => !member.isLearner) ?? [];
+    const others = [...admin.wanted].filter((each) => each !== machine);
+    const staying = voters.filter((voter) => others.some((each) => each.name === voter.nodeId));
+    const whole = staying.filter(
+      (voter) => voter.reachable && others.some((each) => each.isUp && each.raftId === voter.raftId),
+    );
+    const isWanted = admin.wanted.has(machine) && voters.some((voter) => voter.nodeId === machine.name);
+    const least = voterCount > 0 ? Math.max(voterCount, staying.length + (isWanted ? 1 : 0)) : staying.length;
+    return whole.length > 0 && whole.length * 2 > least;
   }
 
   #stop(machine: Machine, loss: Loss): void {

@@ -136,7 +136,7 @@ class Simulation {
       after: (ms, action) => this.#scheduler.after(ms, action),
     });
     nemesis.start();
-    await this.#until(this.#random.int(6_000, 24_000), () => false);
+    await this.#until(this.#random.int(5_000, 20_000), () => false);
     this.#trace("the faults stop");
     nemesis.end();
     this.#isFaulty = false;
@@ -231,6 +231,10 @@ class Simulation {
       });
       barrier.catch((error: unknown) => checks.fail(`${name} does not answer a read at the end: ${errorText(error)}`));
       checks.check(await this.#until(10_000, () => isRead), () => `${name} does not answer a read at the end`);
+    }
+    for (const { name, running } of this.#machines) {
+      if (running === undefined || !this.#admin.isRemoved(running.raftId)) continue;
+      checks.check(running.log.isRemoved, () => `${name} was removed, and nobody has told it`);
     }
     for (const [register, history] of this.#registers.histories.entries()) {
       const verdict = checkLinearizable(swapModel, history, { stepsMax: 300_000 });
