@@ -24,7 +24,7 @@ const RETRY_MAX_MS = 2_000;
 /** Longest silence of ours on an open stream. */
 const IDLE_FRAME_MS = 1_000;
 /** How long a frame waits that would only say how far the leader has committed. */
-const BARE_MS = 5;
+const BARE_MS = 20;
 /** Longest wait for the peer's next acknowledgement. */
 const SILENCE_MS_MAX = 4_000;
 
@@ -95,7 +95,7 @@ export class PeerStream {
     const { clock, dial, logger } = this.#options;
     const exchange = childOf(signal);
     this.#exchange = exchange;
-    const channel = dial(this.peer.addr);
+    let channel: RpcChannel | undefined;
     let disarm = (): void => undefined;
     const expectAck = (): void => {
       disarm();
@@ -106,6 +106,7 @@ export class PeerStream {
       disarm = clock.after(SILENCE_MS_MAX, () => exchange.abort(silent));
     };
     try {
+      channel = dial(this.peer.addr);
       expectAck();
       const acks = createClient(RaftService, channel).messages(this.#frames(exchange.signal), {
         signal: exchange.signal,
@@ -125,7 +126,7 @@ export class PeerStream {
       disarm();
       exchange.abort();
       exchange.release();
-      channel.close();
+      channel?.close();
     }
   }
 

@@ -1,5 +1,6 @@
 // The end of Raft's streams that takes: each begins with who is there, and ends when that member is removed.
 
+import { abortable } from "../../../proto/base/abort.ts";
 import { SwarmError } from "../../../proto/base/errors.ts";
 import type { Clock } from "../../../proto/base/clock.ts";
 import type { Logger } from "../../../proto/base/log.ts";
@@ -47,8 +48,7 @@ async function* takeMessages(
   let closed = (): void => undefined;
   let ackedMs = 0;
   try {
-    for await (const { part } of frames) {
-      context.signal.throwIfAborted();
+    for await (const { part } of untilAborted(frames, context.signal)) {
       if (raftId === undefined) {
         if (part?.$case !== "hello") throw new SwarmError("InvalidArgument", "a stream of Raft begins with a hello");
         raftId = part.value.raftId;
@@ -100,12 +100,22 @@ async function* takeSnapshot(
   context: CallContext,
 ): AsyncGenerator<RaftSnapshotResult, void, undefined> {
   const nodeId = nodeOf(context);
-  const snapshot = await readSnapshot(parts);
+  const snapshot = await readSnapshot(untilAborted(parts, context.signal));
   const { from, to } = snapshot.message;
   transport.prove({ raftId: from, nodeId, to });
   if (receiver.isRemoved(from)) throw new SwarmError("PermissionDenied", REMOVED);
   await receiver.receiveSnapshot(snapshot, context.signal);
   yield {};
+}
+
+/** What arrives until the caller goes away or the daemon stops: it then throws at once, however quiet the stream is. */
+async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+  const iterator = items[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await abortable(iterator.next(), signal);
+    if (next.done === true) return;
+    yield next.value;
+  }
 }
 
 function nodeOf(context: CallContext): string {

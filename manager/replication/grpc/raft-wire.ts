@@ -27,6 +27,9 @@ const FROM_WIRE: ReadonlyMap<RaftMessage_Type, MessageType> = new Map(TYPES.map(
 const CONTEXT_BYTES_MAX = 1_024;
 /** The core fills an append with entries up to its own bound; a hundred thousand empty ones is beyond any. */
 const ENTRIES_MAX = 100_000;
+/** Far above any group that could still agree on something, and what is kept of removed ids. */
+const MEMBERS_MAX = 1_000;
+const NAME_LENGTH_MAX = 300;
 
 /** Undefined for what is never said to a peer. `membership` is that of a snapshot's index. */
 export function messageToWire(m: Message, membership: Membership = NO_MEMBERSHIP): RaftMessage | undefined {
@@ -60,6 +63,7 @@ export function messageFromWire(
   const entries = wire.entries.map(entryFromWire);
   if (!entries.every((entry) => entry !== undefined)) return undefined;
   const membership = membershipOf(wire);
+  if (!isMembership(membership)) return undefined;
   const snapshot =
     wire.snapshot === undefined
       ? null
@@ -74,6 +78,16 @@ export function messageFromWire(
 
 function membershipOf({ snapshot }: RaftMessage): Membership {
   return snapshot?.membership === undefined ? NO_MEMBERSHIP : membershipFromWire(snapshot.membership);
+}
+
+/** Whether its ids can be ids, and each list is one that can be kept. Who may be in which list is the core's to judge. */
+function isMembership({ conf, members, removed }: Membership): boolean {
+  const places = [conf.voters, conf.learners, conf.votersOutgoing, conf.learnersNext, removed];
+  const ids = [...places, members.map((each) => each.raftId)];
+  return (
+    ids.every((each) => each.length <= MEMBERS_MAX && each.every(isRaftId)) &&
+    members.every(({ nodeId, addr }) => nodeId.length <= NAME_LENGTH_MAX && addr.length <= NAME_LENGTH_MAX)
+  );
 }
 
 function entryFromWire({ term, index, type, data }: RaftEntry): Entry | undefined {

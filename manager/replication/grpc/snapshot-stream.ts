@@ -23,6 +23,8 @@ export async function sendSnapshot(
   let disarm = (): void => undefined;
   const progress = (): void => {
     disarm();
+    // The producer may be asked for one more chunk when all is over.
+    if (child.signal.aborted) return;
     const stuck = new SwarmError("Unavailable", `${channel.peer} takes nothing of a snapshot`);
     disarm = clock.after(PROGRESS_MS_MAX, () => child.abort(stuck));
   };
@@ -32,8 +34,8 @@ export async function sendSnapshot(
     for await (const _ of results) return;
     throw new SwarmError("Unavailable", `${channel.peer} did not say that it has stored the snapshot`);
   } finally {
-    disarm();
     child.abort();
+    disarm();
     child.release();
   }
 }
