@@ -96,3 +96,16 @@ test("a snapshot that is in place is not put there again for entries after it th
   assert.deepEqual(disk.said, ["appResp", "storageAppendResp"]);
   assert.deepEqual([disk.full.at(-1), disk.failures], [undefined, []]);
 });
+
+test("a vote is on the disk before it is given, also in a term that is there already; a commit alone holds nobody up", async () => {
+  const disk = new Disk([false]);
+  const answer = message({ type: "voteResp" });
+  disk.loop.push(message({ type: "storageAppend", term: 1, vote: 2, commit: 0, responses: [answer] }));
+  await disk.clock.advance(0);
+  assert.deepEqual([disk.calls, disk.said], [["append 1/2/0"], []]);
+  await disk.clock.advance(10_000);
+  assert.deepEqual(disk.said, ["voteResp"]);
+  disk.loop.push(message({ type: "storageAppend", term: 1, vote: 2, commit: 1, responses: [answer] }));
+  assert.deepEqual(disk.said, ["voteResp", "voteResp"]);
+  assert.deepEqual(disk.calls, ["append 1/2/0", "append 1/2/0"]);
+});
