@@ -5,6 +5,7 @@ import { systemClock } from "../base/clock.ts";
 import { SwarmError } from "../base/errors.ts";
 import type { RpcChannel } from "./channel.ts";
 import { headersFor } from "./forwarded.ts";
+import { END_OF_INPUT, encoderOf } from "./input.ts";
 import type { CallOptions, Client, Method, Service } from "./methods.ts";
 import { fromWire } from "./status.ts";
 
@@ -17,7 +18,7 @@ export function createClient<S extends Service>(service: S, channel: RpcChannel)
 }
 
 function clientMethod(method: Method, channel: RpcChannel): unknown {
-  const encode = method.requestSerialize as (value: unknown) => Buffer;
+  const encode = encoderOf(method);
   const decode = method.responseDeserialize;
   if (method.requestStream) {
     return (requests: AsyncIterable<unknown>, options: CallOptions) => {
@@ -100,8 +101,9 @@ async function* exchange(
     try {
       for (;;) {
         const next = await source.next();
-        if (next.done === true || over.signal.aborted) break;
-        if (!call.write(next.value)) await drained(call);
+        if (over.signal.aborted) break;
+        if (!call.write(next.done === true ? END_OF_INPUT : next.value)) await drained(call);
+        if (next.done === true) break;
       }
       call.end();
     } catch (error) {

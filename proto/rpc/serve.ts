@@ -21,6 +21,7 @@ import type { Logger } from "../base/log.ts";
 import { type CallContext, type Caller, type CallerKind, callerKind } from "./caller.ts";
 import { MESSAGE_BYTES_MAX } from "./channel.ts";
 import { originalCaller } from "./forwarded.ts";
+import { callerGone, untilEnd, withEnds } from "./input.ts";
 import type { Handlers, Method, Service } from "./methods.ts";
 import { toWire } from "./status.ts";
 
@@ -66,7 +67,7 @@ export class RpcServer {
       );
       implementation[name] = this.#wrap(method, handler as AnyHandler, allowed);
     }
-    this.#server.addService(service as never, implementation as UntypedServiceImplementation);
+    this.#server.addService(withEnds(service) as never, implementation as UntypedServiceImplementation);
   }
 
   /** Listens on a unix socket. The path must be free. */
@@ -109,11 +110,11 @@ export class RpcServer {
   }
 
   #wrap(method: Method, handler: AnyHandler, allowed: readonly CallerKind[]): UntypedHandleCall {
-    const admit = (call: AnyCall): CallContext => {
+    const admit = (call: AnyCall, gone = abortOnCancel(call)): CallContext => {
       const told = originalCaller(this.#options.callerOf(call), call.metadata);
       if (!allowed.includes(callerKind(told.caller)))
         throw new SwarmError("PermissionDenied", refusal(method.path, told.caller));
-      return { ...told, signal: AbortSignal.any([this.#stopping.signal, abortOnCancel(call)]) };
+      return { ...told, signal: AbortSignal.any([this.#stopping.signal, gone.signal]) };
     };
     const report = (error: unknown): ReturnType<typeof toWire> => {
       if (!isSwarmError(error)) {
@@ -135,8 +136,9 @@ export class RpcServer {
     return (call: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>) => {
       call.on("error", () => undefined);
       void (async () => {
-        const context = admit(call);
-        const input = "read" in call ? call.iterator({ destroyOnReturn: false }) : call.request;
+        const gone = abortOnCancel(call);
+        const context = admit(call, gone);
+        const input = "read" in call ? untilEnd(call.iterator({ destroyOnReturn: false }), gone) : call.request;
         const output = handler(input, context) as AsyncIterable<unknown>;
         for await (const message of output) {
           if (call.cancelled) return;
@@ -150,11 +152,11 @@ export class RpcServer {
 
 type AnyHandler = (input: unknown, context: CallContext) => unknown;
 
-function abortOnCancel(call: AnyCall): AbortSignal {
+function abortOnCancel(call: AnyCall): AbortController {
   const controller = new AbortController();
   const emitter: EventEmitter = call;
-  emitter.on("cancelled", () => controller.abort(new SwarmError("Cancelled", "the caller has gone away")));
-  return controller.signal;
+  emitter.on("cancelled", () => controller.abort(callerGone()));
+  return controller;
 }
 
 function drainedOrAborted(

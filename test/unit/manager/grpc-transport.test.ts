@@ -37,6 +37,7 @@ class End implements TransportReceiver {
   /** Timers of a snapshot that are armed. */
   progressTimers = 0;
   snapshot: { readonly index: number; readonly bytes: number; readonly digest: string } | undefined;
+  snapshotChunks = 0;
   /** Why the last snapshot was not taken. */
   snapshotFailure: unknown;
   transport: GrpcTransport | undefined;
@@ -113,6 +114,7 @@ class End implements TransportReceiver {
       for await (const chunk of snapshot.chunks) {
         bytes += chunk.length;
         hash.update(chunk);
+        this.snapshotChunks += 1;
       }
     } catch (error) {
       this.snapshotFailure = error;
@@ -306,6 +308,23 @@ test("a snapshot that is given up midway is lost at both ends, and no faster tha
     await eventually(() => b.snapshotFailure !== undefined);
     assert.ok(read < 40, `${read} chunks were read after all`);
     assert.equal(a.progressTimers, 0);
+    assert.equal(b.snapshot, undefined);
+  });
+});
+
+test("a part of a snapshot is not taken for all of it, though every chunk of the part has arrived", async () => {
+  await withPair(async ({ a, b }) => {
+    a.transport?.setPeers([b.member]);
+    const giveUp = new AbortController();
+    const part = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      for (let count = 0; count < 3; count += 1) yield await Promise.resolve(new Uint8Array(9));
+      await abortable(new Promise<never>(() => undefined), giveUp.signal);
+    };
+    const sent = a.transport?.sendSnapshot({ message: SNAP, membership: NO_MEMBERSHIP, chunks: part() }, giveUp.signal);
+    await eventually(() => b.snapshotChunks === 3);
+    giveUp.abort(new SwarmError("Cancelled", "leadership was lost"));
+    assert.equal(await sent, false);
+    await eventually(() => b.snapshotFailure !== undefined || b.snapshot !== undefined);
     assert.equal(b.snapshot, undefined);
   });
 });

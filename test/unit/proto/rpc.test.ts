@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { SwarmError } from "../../../proto/base/errors.ts";
+import { SwarmError, isSwarmError } from "../../../proto/base/errors.ts";
 import { silentLogger } from "../../../proto/base/log.ts";
 import {
   AssignmentsMessage,
@@ -167,6 +167,50 @@ test("an aborted stream tells the server", async () => {
     })();
     await assert.rejects(reading, { code: "Cancelled" });
     await aborted;
+  });
+});
+
+for (const what of ["gives its upload up", "cannot read what it uploads"]) {
+  test(`a caller that ${what} is not taken for one that has uploaded all of it`, async () => {
+    const arrived = Promise.withResolvers<undefined>();
+    const outcome = Promise.withResolvers<{ readonly error: unknown; readonly aborted: boolean }>();
+    const stream: DispatcherHandlers["stream"] = async function* (requests, context) {
+      try {
+        for await (const each of requests) {
+          yield each;
+          arrived.resolve(undefined);
+        }
+        outcome.resolve({ error: "the upload is whole", aborted: context.signal.aborted });
+      } catch (error) {
+        outcome.resolve({ error, aborted: context.signal.aborted });
+      }
+    };
+    await withServer({ stream }, async (client) => {
+      const giveUp = new AbortController();
+      const input = async function* (): AsyncGenerator<StreamFrame> {
+        yield frame("a part");
+        await arrived.promise;
+        if (what === "cannot read what it uploads") throw new SwarmError("NotFound", "the file is gone");
+        giveUp.abort();
+        await new Promise<never>(() => undefined);
+      };
+      const drained = (async () => {
+        for await (const answer of client.stream(input(), { signal: giveUp.signal })) assert.ok(answer);
+      })();
+      await assert.rejects(drained, SwarmError);
+      const { aborted, error } = await outcome.promise;
+      assert.ok(isSwarmError(error, "Cancelled"), String(error));
+      assert.equal(aborted, true);
+    });
+  });
+}
+
+test("an upload of nothing is whole", async () => {
+  const nothing = async function* (): AsyncGenerator<StreamFrame> {};
+  await withServer({}, async (client) => {
+    let answers = 0;
+    for await (const _ of client.stream(nothing(), { signal })) answers += 1;
+    assert.equal(answers, 0);
   });
 });
 
