@@ -216,20 +216,11 @@ const READING: readonly Mutant[] = [
 
 const STORE: readonly Mutant[] = [
   {
-    it: "keeps changes that were made over one that was not committed",
+    it: "builds on changes that were not made",
     edits: [
       edit("store/store.ts", {
-        find: "const undone = this.#flights.splice(position);",
-        replace: "const undone = this.#flights.splice(position, 1);",
-      }),
-    ],
-  },
-  {
-    it: "keeps its own changes when another manager's are applied",
-    edits: [
-      edit("store/store.ts", {
-        find: "  apply(changes: StoreChanges, index: number): void {\n    this.#undoFrom(0);",
-        replace: "  apply(changes: StoreChanges, index: number): void {",
+        find: "object: this.#committed.rows[kind].get(object.id) });",
+        replace: "object: this.#newest.rows[kind].get(object.id) });",
       }),
     ],
   },
