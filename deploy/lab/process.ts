@@ -63,16 +63,20 @@ export async function killDaemon(lab: Lab, node: string): Promise<void> {
   const pid = daemonPid(lab, node);
   if (pid === undefined) throw new SwarmError("FailedPrecondition", `the daemon of ${node} is not running`);
   process.kill(pid, "SIGKILL");
-  await untilGone(() => (commandLine(pid) === "" ? [] : [pid]), node);
+  await untilGone(() => [pid].filter(isRunning), node);
 }
 
 /** Daemon, shims and containers at once, as when the power goes. */
 export async function powerOff(lab: Lab, node: string): Promise<void> {
   const { netns, cgroupParent } = placesOf(lab.name, node);
   const inode = namespaceInode(`/run/netns/${netns}`);
+  const killed = new Set<number>();
   await untilGone(() => {
-    const own = inode === undefined ? [] : processesIn(inode);
-    for (const pid of own) kill(pid);
+    for (const pid of inode === undefined ? [] : processesIn(inode)) {
+      kill(pid);
+      killed.add(pid);
+    }
+    const own = [...killed].filter(isRunning);
     // Containers have namespaces of their own: their control groups know them.
     const group = openCgroups().find(cgroupParent);
     group?.kill();
@@ -148,7 +152,19 @@ function linkOf(path: string): string {
   }
 }
 
-/** A process that is dead and waits for its parent is none: nothing is left to kill. */
+/**
+ * A process that is dead and waits for its parent is none: nothing is left to kill. One whose first thread is dead may still have
+ * others that wait for the disk, and with them its files and locks.
+ */
 function isRunning(pid: number): boolean {
-  return /^State:\s+[^ZX\s]/m.test(readProc(`/proc/${pid}/status`));
+  return threadsOf(pid).some((thread) => /^State:\s+[^ZX\s]/m.test(readProc(`/proc/${pid}/task/${thread}/status`)));
+}
+
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
+    throw error;
+  }
 }
