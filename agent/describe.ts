@@ -26,6 +26,7 @@ export async function describeNode(options: DescribeOptions): Promise<NodeDescri
       nanoCpus: availableParallelism() * 1_000_000_000,
       memoryBytes: memoryBytes(await readFile("/proc/meminfo", "utf8")),
       pids: 0,
+      generic: [],
     },
     engineVersion: options.engineVersion,
     engineLabels: options.engineLabels,

@@ -13,6 +13,7 @@ import { EnforcePass } from "./orchestrator/enforce.ts";
 import { ReapPass } from "./orchestrator/reap.ts";
 import { ReplicatedPass } from "./orchestrator/replicated.ts";
 import { RestartPass } from "./orchestrator/restart.ts";
+import { SucceedPass } from "./orchestrator/succeed.ts";
 import { UpdatePass } from "./orchestrator/update.ts";
 import { PassRunner, everything } from "./pass-runner.ts";
 import type { NewId, Pass } from "./pass.ts";
@@ -25,6 +26,7 @@ export function leaderPasses(newTaskId: NewId): readonly Pass[] {
     new ReplicatedPass(newTaskId),
     new UpdatePass(newTaskId),
     new RestartPass(newTaskId),
+    new SucceedPass(),
     new EnforcePass(newTaskId),
     new AllocatePass(),
     new SchedulePass(),

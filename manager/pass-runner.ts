@@ -97,5 +97,6 @@ export function everything(view: ReadTx): readonly StoreEvent[] {
     ...created("node", view.nodes.all()),
     ...created("service", view.services.all()),
     ...created("task", view.tasks.all()),
+    ...created("revision", view.revisions.all()),
   ];
 }

@@ -8,7 +8,7 @@ import { type Container, type ExitRecord, removeTree } from "../../native/index.
 import { abortable, withDeadline } from "../../proto/base/abort.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import type { Slots } from "../../proto/base/slots.ts";
-import type { ContainerStatus } from "../../proto/gen/objects.ts";
+import { type ContainerStatus, ContainerStatus_Health } from "../../proto/gen/objects.ts";
 import type { PortConfig } from "../../proto/gen/specs.ts";
 import type { StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
@@ -147,6 +147,7 @@ export class ContainerController implements Controller {
       signal: exit?.signal ?? 0,
       oomKilled: exit?.oomKilled ?? false,
       addresses: this.#record.addresses,
+      health: ContainerStatus_Health.NONE,
       ...(exit === undefined ? {} : { exitCode: exit.code }),
     };
     return { container, ports: this.#record.ports };

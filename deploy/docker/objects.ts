@@ -17,6 +17,9 @@ const UPDATE_STATE: Readonly<Record<UpdateStatus_State, string>> = {
   [UpdateStatus_State.UPDATING]: "updating",
   [UpdateStatus_State.PAUSED]: "paused",
   [UpdateStatus_State.COMPLETED]: "completed",
+  [UpdateStatus_State.ROLLBACK_STARTED]: "rollback_started",
+  [UpdateStatus_State.ROLLBACK_PAUSED]: "rollback_paused",
+  [UpdateStatus_State.ROLLBACK_COMPLETED]: "rollback_completed",
 };
 
 const NODE_STATE: Readonly<Record<NodeStatus_State, string>> = {

@@ -14,6 +14,7 @@ import {
 } from "../../proto/gen/specs.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../proto/model/objects.ts";
+import { replicasOf } from "../../proto/model/service-mode.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 type Fields = Readonly<Record<string, Json | undefined>>;
@@ -60,7 +61,7 @@ export function serviceSpecJson(spec: WholeServiceSpec): Json {
     Name: spec.name,
     Labels: spec.labels,
     TaskTemplate: taskSpecJson(spec.task),
-    Mode: { Replicated: { Replicas: spec.mode.value.replicas } },
+    Mode: { Replicated: { Replicas: replicasOf(spec) ?? 0 } },
     EndpointSpec: compact({ Ports: spec.endpoint.ports.map(portJson) }),
   };
 }

@@ -7,9 +7,10 @@ import type { ExecOpen, StreamFrame, StreamOpen, TerminalSize } from "../../prot
 import { NodeStatus_State } from "../../proto/gen/objects.ts";
 import { TaskState, taskStateName } from "../../proto/model/task-state.ts";
 import type { CallContext } from "../../proto/rpc/caller.ts";
+import { taskName } from "../../proto/model/task-name.ts";
 import type { Store } from "../store/store.ts";
 import { nodeName } from "./nodes.ts";
-import { findTask, taskName } from "./tasks.ts";
+import { findTask } from "./tasks.ts";
 import { checkArguments, checkDirectory, checkEnv, checkUser } from "./validate-container.ts";
 import { checkList, checkNumber, refused } from "./validate.ts";
 

@@ -9,13 +9,14 @@ import type { StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
 import { type WholeTask, wholeTask } from "../../proto/model/objects.ts";
 import { TaskState } from "../../proto/model/task-state.ts";
 import type { CallContext } from "../../proto/rpc/caller.ts";
+import { taskName } from "../../proto/model/task-name.ts";
 import type { Store } from "../store/store.ts";
 import { committedChanges } from "./changes.ts";
 import type { TaskStreams } from "./exec.ts";
 import { Merge } from "./merge.ts";
 import { nodeName } from "./nodes.ts";
 import { findService } from "./services.ts";
-import { findTask, taskName } from "./tasks.ts";
+import { findTask } from "./tasks.ts";
 import { checkList, refused } from "./validate.ts";
 
 const TASK_REFS_MAX = 1_000;

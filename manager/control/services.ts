@@ -23,6 +23,7 @@ import {
   wholeService,
   wholeServiceSpec,
 } from "../../proto/model/objects.ts";
+import { replicasOf } from "../../proto/model/service-mode.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
 import type { Store } from "../store/store.ts";
 import type { ReadTx } from "../store/tx.ts";
@@ -112,7 +113,7 @@ function checkedSpec(request: CreateServiceRequest | UpdateServiceRequest): Whol
 /** What is allowed and may surprise. */
 function warningsOf(spec: WholeServiceSpec): string[] {
   const fixed = spec.endpoint.ports.filter((port) => port.publishedPort !== 0);
-  const { replicas } = spec.mode.value;
+  const replicas = replicasOf(spec) ?? 0;
   if (fixed.length === 0 || replicas < 2) return [];
   const ports = fixed.map((port) => port.publishedPort).join(", ");
   return [`published port ${ports} in mode host: a node runs at most one of the ${replicas} replicas`];
@@ -131,7 +132,7 @@ function withCounts(view: ReadTx, service: WholeService): ServiceWithCounts {
   return {
     service,
     runningTasks: tasks.filter((task) => isServing(view, task)).length,
-    desiredTasks: service.spec.mode.value.replicas,
+    desiredTasks: replicasOf(service.spec) ?? 0,
   };
 }
 

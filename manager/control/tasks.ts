@@ -10,6 +10,7 @@ import { type FilterTable, compileFilters, hasLabel } from "./filters.ts";
 import { findNode } from "./nodes.ts";
 import { resolve } from "./resolve.ts";
 import { findService } from "./services.ts";
+import { taskName } from "../../proto/model/task-name.ts";
 import { compareText } from "./text.ts";
 
 export function listTasks(view: ReadTx, { filters }: ListRequest): ListTasksResponse {
@@ -20,11 +21,6 @@ export function listTasks(view: ReadTx, { filters }: ListRequest): ListTasksResp
 
 export function getTask(view: ReadTx, { ref }: RefRequest): Task {
   return findTask(view, ref);
-}
-
-/** "web.1": what people call it. */
-export function taskName(task: WholeTask): string {
-  return `${task.serviceName}.${task.slot}`;
 }
 
 /**

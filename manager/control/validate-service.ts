@@ -3,6 +3,7 @@
 
 import { PortConfig_Protocol, PortConfig_PublishMode, type PortConfig, ServiceSpec } from "../../proto/gen/specs.ts";
 import type { WholeServiceSpec } from "../../proto/model/objects.ts";
+import { modeOf, replicasOf } from "../../proto/model/service-mode.ts";
 import { type Field, checkEnum, checkForm, checkList, checkNumber, checkUnique, refused } from "./validate.ts";
 import { checkLabels, checkName } from "./validate-names.ts";
 import { checkTask } from "./validate-task.ts";
@@ -17,7 +18,9 @@ const PORTS_MAX = 256;
 export function validateServiceSpec(spec: WholeServiceSpec): void {
   checkName({ path: "name", value: spec.name });
   checkLabels({ path: "labels", value: spec.labels });
-  checkNumber({ path: "replicated.replicas", value: spec.mode.value.replicas }, { min: 0, max: REPLICAS_MAX });
+  const replicas = replicasOf(spec);
+  if (replicas === undefined) throw refused("mode", `mode ${modeOf(spec)} is not supported yet: use --mode replicated`);
+  checkNumber({ path: "replicated.replicas", value: replicas }, { min: 0, max: REPLICAS_MAX });
   checkTask({ path: "task", value: spec.task });
   checkPorts({ path: "endpoint.ports", value: spec.endpoint.ports });
   const bytes = ServiceSpec.encode(spec).finish().byteLength;

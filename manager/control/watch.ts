@@ -10,7 +10,7 @@ import { withoutSecrets } from "./cluster.ts";
 import { invalid, refused } from "./validate.ts";
 
 type Kind = NonNullable<StoreChange["object"]>["$case"];
-const KINDS: readonly Kind[] = ["cluster", "node", "service", "task"];
+const KINDS: readonly Kind[] = ["cluster", "node", "service", "task", "revision"];
 
 /** Of one message; a message is read whole by the client. */
 const CHANGES_MAX = 500;
@@ -47,7 +47,7 @@ function selection({ kinds, serviceId }: WatchRequest): (change: StoreChange) =>
   return ({ object }) => {
     if (object === undefined || (kinds.length > 0 && !kinds.includes(object.$case))) return false;
     if (serviceId === "") return true;
-    if (object.$case === "task") return object.value.serviceId === serviceId;
+    if (object.$case === "task" || object.$case === "revision") return object.value.serviceId === serviceId;
     return object.$case === "service" && object.value.id === serviceId;
   };
 }
@@ -59,6 +59,7 @@ function presentOf(view: ReadTx): StoreChange[] {
     ...[...view.nodes.all()].map((value) => created({ $case: "node", value })),
     ...[...view.services.all()].map((value) => created({ $case: "service", value })),
     ...[...view.tasks.all()].map((value) => created({ $case: "task", value })),
+    ...[...view.revisions.all()].map((value) => created({ $case: "revision", value })),
   ];
 }
 

@@ -11,6 +11,7 @@ import { type NewId, type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
 import { replaceTask } from "./new-task.ts";
+import { wasAssigned } from "./slots.ts";
 
 interface Run {
   readonly now: UnixMs;
@@ -31,7 +32,7 @@ export class EnforcePass implements Pass {
   observe(event: StoreEvent): void {
     if (event.kind === "node") this.#dirtyNodes.add(event.object.id);
     else if (event.kind === "service") this.#dirtyServices.add(event.object.id);
-    else if (event.kind === "task" && event.object.nodeId !== "") this.#dirtyTasks.add(event.object.id);
+    else if (event.kind === "task" && wasAssigned(event.object)) this.#dirtyTasks.add(event.object.id);
   }
 
   run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
@@ -42,13 +43,13 @@ export class EnforcePass implements Pass {
   }
 
   #mark(tasks: readonly WholeTask[]): number {
-    for (const task of tasks) if (task.nodeId !== "") this.#dirtyTasks.add(task.id);
+    for (const task of tasks) if (wasAssigned(task)) this.#dirtyTasks.add(task.id);
     return tasks.length;
   }
 
   #task(tx: WriteTx, id: string, run: Run): StepResult {
     const old = tx.tasks.get(id);
-    if (old === undefined || old.nodeId === "" || !wantsToRun(old.desiredState)) return 1;
+    if (old === undefined || !wasAssigned(old) || !wantsToRun(old.desiredState)) return 1;
     const service = tx.services.get(old.serviceId);
     if (service === undefined || service.pendingDelete || mayStay(tx, old, service)) return 1;
     const { restarts, restartedAtMs } = old;

@@ -6,33 +6,41 @@ import type { UnixMs } from "../../proto/base/clock.ts";
 import { Task, TaskStatus } from "../../proto/gen/objects.ts";
 import { type WholeService, type WholeTask, wholeTask } from "../../proto/model/objects.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
+import type { SlotName } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { isOutOfTheWay, isOver } from "./slots.ts";
+import { isOutOfTheWay, isOver, slotOf } from "./slots.ts";
 
+/** What the maker of a task says of it; the spec is the service's newest. */
 export interface NewTaskOptions {
   readonly id: string;
-  readonly slot: number;
   readonly now: UnixMs;
   /** Before it starts. It is placed and prepared at once. */
   readonly delayMs: number;
   readonly restarts: Pick<WholeTask, "restarts" | "restartedAtMs">;
+  /** Task.cause; absent: none. */
+  readonly cause?: string;
 }
 
 export const NO_RESTARTS: NewTaskOptions["restarts"] = { restarts: 0, restartedAtMs: [] };
 
 /**
  * A task by the service's newest spec. It is wanted READY while it has to wait, for its delay or for another task of the slot to
- * stop; the restart pass raises it then.
+ * stop; the restart pass raises it then. It does not wait for the one that it `replaces`.
  */
-export function newTask(tx: ReadTx, service: WholeService, options: NewTaskOptions): WholeTask {
-  const { id, slot, now, delayMs } = options;
-  const others = tx.tasks.bySlot({ serviceId: service.id, slot });
-  const waits = delayMs > 0 || others.some((task) => !isOutOfTheWay(tx, task));
+export function newTask(
+  tx: ReadTx,
+  service: WholeService,
+  options: NewTaskOptions & { readonly slot: number; readonly nodeId?: string; readonly replaces?: string },
+): WholeTask {
+  const { id, slot, nodeId = "", now, delayMs, replaces = "", cause = "" } = options;
+  const others = tx.tasks.bySlot({ serviceId: service.id, slot, nodeId });
+  const waits = delayMs > 0 || others.some((task) => task.id !== replaces && !isOutOfTheWay(tx, task));
   const task = Task.create({
     id,
     specVersion: service.specVersion,
     serviceId: service.id,
     slot,
+    nodeId: slot === 0 ? nodeId : "",
     serviceName: service.spec.name,
     serviceLabels: service.spec.labels,
     status: TaskStatus.create({ state: TaskState.NEW, atMs: now, message: "created" }),
@@ -40,26 +48,55 @@ export function newTask(tx: ReadTx, service: WholeService, options: NewTaskOptio
     notBeforeMs: delayMs > 0 ? now + delayMs : 0,
     generation: others.reduce((newest, other) => Math.max(newest, other.generation), 0) + 1,
     ...options.restarts,
+    replaces,
+    cause,
+    jobIteration: service.jobStatus?.iteration ?? 0,
   });
   return wholeTask({ ...task, spec: service.spec.task });
 }
 
-/** Stops `old`, if it is not stopped, and makes another task in its slot. False when the transaction has no room for both. */
+/** Of a replacement: `startFirst` lets a running task run until its successor does, else it is stopped at once. */
+export interface ReplaceOptions extends NewTaskOptions {
+  readonly limit: number;
+  readonly startFirst?: boolean;
+}
+
+/**
+ * Makes another task in the slot of `old`, which is stopped at once or, start-first, when its successor runs. One whose successor
+ * is there already is only stopped. False when the transaction has no room.
+ */
 export function replaceTask(
   tx: WriteTx,
   pair: { readonly old: WholeTask; readonly service: WholeService },
-  options: Omit<NewTaskOptions, "slot"> & { readonly limit: number },
+  options: ReplaceOptions,
 ): boolean {
   const { old, service } = pair;
-  const stopped = { ...old, desiredState: Math.max(old.desiredState, TaskState.SHUTDOWN) as TaskState };
-  if (!tx.fits(options.limit, [stopped, { ...stopped, id: options.id }])) return false;
-  if (stopped.desiredState !== old.desiredState) tx.tasks.update(stopped);
-  const fresh = newTask(tx, service, { ...options, slot: old.slot });
+  const slot = slotOf(tx, old);
+  if (slot?.outgoing?.id === old.id) return stopTask(tx, old, options.limit);
+  const runsOn = options.startFirst === true && isServing(old);
+  if (!tx.fits(options.limit, [old, { ...old, id: options.id }])) return false;
+  if (!runsOn) stopTask(tx, old, options.limit);
+  const replaces = runsOn ? old.id : (slot?.outgoing?.id ?? "");
+  const fresh = newTask(tx, service, { ...options, slot: old.slot, nodeId: old.nodeId, replaces });
   assert(
-    !tx.tasks.bySlot(fresh).some((task) => wantsToRun(task.desiredState)),
+    !tx.tasks.bySlot(fresh).some((task) => wantsToRun(task.desiredState) && task.id !== replaces),
     `slot ${fresh.slot} of service ${service.spec.name} has no wanted task when it gets one`,
   );
   tx.tasks.create(fresh);
+  return true;
+}
+
+/** Does it run, and is it meant to? */
+export function isServing(task: WholeTask): boolean {
+  return task.status.state === TaskState.RUNNING && wantsToRun(task.desiredState);
+}
+
+/** The task is no longer wanted. False when the transaction has no room. */
+export function stopTask(tx: WriteTx, task: WholeTask, limit: number): boolean {
+  if (task.desiredState >= TaskState.SHUTDOWN) return true;
+  const stopped = { ...task, desiredState: TaskState.SHUTDOWN };
+  if (!tx.fits(limit, [stopped])) return false;
+  tx.tasks.update(stopped);
   return true;
 }
 
@@ -71,4 +108,9 @@ export function removeTask(tx: WriteTx, task: WholeTask, limit: number): boolean
   if (isOver(tx, removed)) tx.tasks.remove(task.id);
   else tx.tasks.update(removed);
   return true;
+}
+
+/** How to find the slot of a task again, in a few words. */
+export function slotName({ serviceId, slot, nodeId }: WholeTask): SlotName {
+  return { serviceId, slot, nodeId };
 }

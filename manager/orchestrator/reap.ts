@@ -10,15 +10,16 @@ import type { WholeTask } from "../../proto/model/objects.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
-import { slotKey } from "../store/tables.ts";
+import { type SlotName, slotKey } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { isOver } from "./slots.ts";
+import { slotName } from "./new-task.ts";
+import { isOver, wasAssigned } from "./slots.ts";
 
 export class ReapPass implements Pass {
   readonly name = "reap";
   /** Keys of slots, and how to take them apart again. */
   readonly #dirty = new Set<string>();
-  readonly #slots = new Map<string, { readonly serviceId: string; readonly slot: number }>();
+  readonly #slots = new Map<string, SlotName>();
   readonly #dirtyNodes = new Set<string>();
   readonly #dirtyServices = new Set<string>();
   /** All slots are dirty: the history limit may have changed. */
@@ -48,10 +49,10 @@ export class ReapPass implements Pass {
     return seen.every(Boolean) ? null : now;
   }
 
-  #mark({ serviceId, slot }: WholeTask): void {
-    const key = slotKey({ serviceId, slot });
+  #mark(task: WholeTask): void {
+    const key = slotKey(task);
     this.#dirty.add(key);
-    this.#slots.set(key, { serviceId, slot });
+    this.#slots.set(key, slotName(task));
   }
 
   #slot(tx: WriteTx, key: string, bounds: { readonly keep: number; readonly limit: number }): StepResult {
@@ -84,7 +85,7 @@ function reapable(tx: ReadTx, tasks: readonly WholeTask[], keep: number): readon
 function isForgettable(tx: ReadTx, task: WholeTask): boolean {
   if (task.desiredState >= TaskState.REMOVE) return isOver(tx, task);
   // Nobody will ever report on a task that no node had.
-  return task.nodeId === "" && !isEnded(task.status.state);
+  return !wasAssigned(task);
 }
 
 function reapService(tx: WriteTx, id: string, limit: number): StepResult {

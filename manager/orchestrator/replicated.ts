@@ -3,6 +3,7 @@
 
 import type { UnixMs } from "../../proto/base/clock.ts";
 import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { replicasOf } from "../../proto/model/service-mode.ts";
 import { TaskState } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
@@ -37,9 +38,11 @@ export class ReplicatedPass implements Pass {
   #service(tx: WriteTx, id: string, run: Run): StepResult {
     const service = tx.services.get(id);
     if (service === undefined || service.pendingDelete) return removeAll(tx, tx.tasks.byService(id), run.limit);
+    const replicas = replicasOf(service.spec);
+    if (replicas === undefined) return 0;
     const slots = slotsOf(tx, id);
     const held = slots.filter((slot) => isHeld(slot, service));
-    const missing = service.spec.mode.value.replicas - held.length;
+    const missing = replicas - held.length;
     if (missing < 0) return removeAll(tx, surplus(tx, held, -missing), run.limit);
     return missing === 0 ? slots.length : this.#fill(tx, { service, held, missing }, run);
   }
@@ -81,7 +84,5 @@ function surplus(tx: ReadTx, held: readonly Slot[], count: number): readonly Who
     crowds.set(nodeId, each.crowd + 1);
   }
   ranked.sort((a, b) => Number(b.running) - Number(a.running) || a.crowd - b.crowd || a.slot.slot - b.slot.slot);
-  return ranked
-    .slice(ranked.length - count)
-    .flatMap(({ slot: { current, slot } }) => tx.tasks.bySlot({ serviceId: current.serviceId, slot }));
+  return ranked.slice(ranked.length - count).flatMap(({ slot: { current } }) => tx.tasks.bySlot(current));
 }

@@ -7,9 +7,9 @@ import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, earlier, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
-import { slotKey } from "../store/tables.ts";
+import { type SlotName, slotKey } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { NO_RESTARTS, replaceTask } from "./new-task.ts";
+import { NO_RESTARTS, replaceTask, slotName } from "./new-task.ts";
 import { isOutdated } from "./outdated.ts";
 import { afterRestart, mayRestart, restartDelayMs } from "./restart-policy.ts";
 import { isOutOfTheWay, slotOf } from "./slots.ts";
@@ -28,7 +28,7 @@ export class RestartPass implements Pass {
   readonly #newId: NewId;
   /** Keys of slots, and how to take them apart again. */
   readonly #dirty = new Set<string>();
-  readonly #slots = new Map<string, { readonly serviceId: string; readonly slot: number }>();
+  readonly #slots = new Map<string, SlotName>();
   /** Nodes whose tasks somebody may wait for. */
   readonly #dirtyNodes = new Set<string>();
   /** When to look again at a slot whose task waits, by its key. */
@@ -54,10 +54,10 @@ export class RestartPass implements Pass {
     return nodesSeen && slotsSeen ? earlier([...this.#wakes.values()]) : now;
   }
 
-  #mark({ serviceId, slot }: WholeTask): void {
-    const key = slotKey({ serviceId, slot });
+  #mark(task: WholeTask): void {
+    const key = slotKey(task);
     this.#dirty.add(key);
-    this.#slots.set(key, { serviceId, slot });
+    this.#slots.set(key, slotName(task));
   }
 
   #slot(tx: WriteTx, key: string, run: Run): StepResult {
@@ -115,7 +115,9 @@ function delayedUntil(task: WholeTask, now: UnixMs): UnixMs {
 
 /** When the slot's waiting task may start; at the latest, for it may be sooner that the one before it stops. */
 function startsAt(tx: ReadTx, current: WholeTask, now: UnixMs): UnixMs {
-  const before = tx.tasks.bySlot(current).filter((task) => task.id !== current.id && !isOutOfTheWay(tx, task));
+  const before = tx.tasks
+    .bySlot(current)
+    .filter((task) => task.id !== current.id && task.id !== current.replaces && !isOutOfTheWay(tx, task));
   const stopped = before.map((task) => {
     const graceMs = task.spec.container.stopGraceMs ?? DEFAULTS.stopGraceMs;
     const waitMs = Math.max(STOP_WAIT_MIN_MS, graceMs + STOP_MARGIN_MS);

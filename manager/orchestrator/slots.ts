@@ -1,40 +1,53 @@
-// The slots of a service and what their tasks say. A slot is the place of one replica; tasks come and go in it.
-// Invariant of the whole orchestrator: at most one task of a slot is wanted.
+// The slots of a service and what their tasks say. A slot is the place of one replica, or of a service's task on one node; tasks
+// come and go in it. Invariant of the whole orchestrator: at most one task of a slot is wanted, and beside it at most the one
+// that it replaces, which runs on until its successor does.
 
 import { NodeStatus_State } from "../../proto/gen/objects.ts";
 import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
+import { type SlotName, slotKey } from "../store/tables.ts";
 import type { ReadTx } from "../store/tx.ts";
 import { mayRestart } from "./restart-policy.ts";
 
 export interface Slot {
+  /** 0 where tasks belong to nodes. */
   readonly slot: number;
   /** Oldest first, never empty. */
   readonly tasks: readonly WholeTask[];
-  /** The wanted one, else the newest. */
+  /** The newest wanted one, else the newest. */
   readonly current: WholeTask;
+  /** The wanted one that runs until `current` does. */
+  readonly outgoing: WholeTask | undefined;
 }
 
-/** The slots of a service that have tasks, by number. Tasks on their way out for good (desired remove) are not in them. */
+/** The slots of a service that have tasks, by number or node. Tasks on their way out for good (desired remove) are not in them. */
 export function slotsOf(tx: ReadTx, serviceId: string): readonly Slot[] {
-  const bySlot = new Map<number, WholeTask[]>();
+  const byKey = new Map<string, WholeTask[]>();
   for (const task of tx.tasks.byService(serviceId)) {
-    const tasks = bySlot.get(task.slot);
-    if (tasks === undefined) bySlot.set(task.slot, [task]);
+    const key = slotKey(task);
+    const tasks = byKey.get(key);
+    if (tasks === undefined) byKey.set(key, [task]);
     else tasks.push(task);
   }
-  return [...bySlot.values()].flatMap((tasks) => slotOfTasks(tasks) ?? []).sort((a, b) => a.slot - b.slot);
+  return [...byKey.values()].flatMap((tasks) => slotOfTasks(tasks) ?? []).sort(inOrder);
+}
+
+function inOrder(a: Slot, b: Slot): number {
+  if (a.slot !== b.slot) return a.slot - b.slot;
+  return a.current.nodeId < b.current.nodeId ? -1 : 1;
 }
 
 /** One slot; undefined when it has no tasks but such as are on their way out for good. */
-export function slotOf(tx: ReadTx, slot: { readonly serviceId: string; readonly slot: number }): Slot | undefined {
+export function slotOf(tx: ReadTx, slot: SlotName): Slot | undefined {
   return slotOfTasks(tx.tasks.bySlot(slot));
 }
 
 function slotOfTasks(all: readonly WholeTask[]): Slot | undefined {
   const tasks = all.filter((task) => task.desiredState < TaskState.REMOVE).sort((a, b) => a.generation - b.generation);
   const current = tasks.findLast((task) => wantsToRun(task.desiredState)) ?? tasks.at(-1);
-  return current === undefined ? undefined : { slot: current.slot, tasks, current };
+  if (current === undefined) return undefined;
+  const outgoing = tasks.find((task) => task.id === current.replaces && wantsToRun(task.desiredState));
+  return { slot: current.slot, tasks, current, outgoing };
 }
 
 /**
@@ -46,10 +59,15 @@ export function isHeld({ current }: Slot, service: WholeService): boolean {
   return isEnded(current.status.state) && !mayRestart(current, service.spec.task.restart);
 }
 
+/** Has a node been told of the task? */
+export function wasAssigned(task: WholeTask): boolean {
+  return task.status.state >= TaskState.ASSIGNED;
+}
+
 /** Will no container of the task run any more, as far as anyone can still tell? */
 export function isOver(tx: ReadTx, task: WholeTask): boolean {
   if (isEnded(task.status.state)) return true;
-  if (task.nodeId === "") return !wantsToRun(task.desiredState);
+  if (!wasAssigned(task)) return !wantsToRun(task.desiredState);
   return tx.nodes.get(task.nodeId) === undefined;
 }
 

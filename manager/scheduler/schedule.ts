@@ -44,6 +44,7 @@ export class SchedulePass implements Pass {
       case "service":
         this.#unpark();
         break;
+      case "revision":
       case "cluster":
     }
   }
@@ -153,7 +154,9 @@ function placementOf(tx: ReadTx, task: WholeTask): Placement {
 /** Its place may be held by the task before it, which is stopping: that is how updates go and nothing to complain about. */
 function followsLiving(tx: ReadTx, task: WholeTask): boolean {
   if (task.desiredState !== TaskState.READY) return false;
-  return tx.tasks.bySlot(task).some((other) => other.nodeId !== "" && !isEnded(other.status.state));
+  return tx.tasks
+    .bySlot(task)
+    .some((other) => other.status.state >= TaskState.ASSIGNED && !isEnded(other.status.state));
 }
 
 function assigned(task: WholeTask, nodeId: string, now: UnixMs): WholeTask {

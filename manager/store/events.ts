@@ -3,7 +3,7 @@
 import type { UnixMs } from "../../proto/base/clock.ts";
 import { never } from "../../proto/base/assert.ts";
 import { type StoreChange, StoreChange_Action } from "../../proto/gen/control.ts";
-import { wholeCluster, wholeNode, wholeService, wholeTask } from "../../proto/model/objects.ts";
+import { wholeCluster, wholeNode, wholeRevision, wholeService, wholeTask } from "../../proto/model/objects.ts";
 import type { Kind, Objects } from "./tables.ts";
 
 interface EventOf<K extends Kind> {
@@ -65,6 +65,8 @@ export function wholeObject(object: NonNullable<StoreChange["object"]>): KindAnd
       return { kind: "service", object: wholeService(object.value) };
     case "task":
       return { kind: "task", object: wholeTask(object.value) };
+    case "revision":
+      return { kind: "revision", object: wholeRevision(object.value) };
     default:
       return never(object);
   }

@@ -3,7 +3,7 @@
 import { never } from "../../proto/base/assert.ts";
 import type { UnixMs } from "../../proto/base/clock.ts";
 import { type StoreChange, StoreChange_Action, type StoreChanges } from "../../proto/gen/control.ts";
-import { Cluster, Node, Service, Task } from "../../proto/gen/objects.ts";
+import { Cluster, Node, Revision, Service, Task } from "../../proto/gen/objects.ts";
 import { type StoreEvent, changeOf } from "./events.ts";
 import type { Kind } from "./tables.ts";
 
@@ -25,6 +25,8 @@ function bare(kind: Kind, id: string): StoreChange["object"] {
       return { $case: kind, value: Service.create({ id }) };
     case "task":
       return { $case: kind, value: Task.create({ id }) };
+    case "revision":
+      return { $case: kind, value: Revision.create({ id }) };
     default:
       return never(kind);
   }

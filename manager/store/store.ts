@@ -14,7 +14,7 @@ import { notTaken } from "./not-taken.ts";
 import type { ProposalResult, Proposer, ReplayTarget } from "./proposer.ts";
 import { savedTables } from "./snapshot.ts";
 import { KINDS, type Kind, type Objects, Tables } from "./tables.ts";
-import { Transaction, readsOf, serviceReads, taskReads } from "./transaction.ts";
+import { Transaction, readsOf, revisionReads, serviceReads, taskReads } from "./transaction.ts";
 import type { ReadTx, WriteTx } from "./tx.ts";
 
 export type { StoreCommit, StoreEvent } from "./events.ts";
@@ -292,6 +292,7 @@ export class Store implements ReplayTarget {
       nodes: readsOf(tables, "node"),
       services: serviceReads(tables),
       tasks: taskReads(tables),
+      revisions: revisionReads(tables),
     };
   }
 }

@@ -1,19 +1,20 @@
 // The tables of the store in memory: one per kind, each with its indexes. Objects in them are frozen; who may write, and when
 // a write becomes true, is decided elsewhere.
 
-import type { WholeCluster, WholeNode, WholeService, WholeTask } from "../../proto/model/objects.ts";
+import type { WholeCluster, WholeNode, WholeRevision, WholeService, WholeTask } from "../../proto/model/objects.ts";
 
 export interface Objects {
   readonly cluster: WholeCluster;
   readonly node: WholeNode;
   readonly service: WholeService;
   readonly task: WholeTask;
+  readonly revision: WholeRevision;
 }
 
 export type Kind = keyof Objects;
 
 /** The order in which snapshots hold them: what is referred to comes before what refers to it. */
-export const KINDS: readonly Kind[] = ["cluster", "node", "service", "task"];
+export const KINDS: readonly Kind[] = ["cluster", "node", "service", "task", "revision"];
 
 /** Objects by something other than their id. Invariant: holds exactly the rows of its table for which `keyOf` gives a key. */
 class Index<T extends { readonly id: string }> {
@@ -71,9 +72,17 @@ class Table<T extends { readonly id: string }> {
   }
 }
 
+/** The place of one task of a service: a number from 1, or 0 and the node that the task belongs to. */
+export interface SlotName {
+  readonly serviceId: string;
+  readonly slot: number;
+  /** Read where the slot is 0. */
+  readonly nodeId: string;
+}
+
 /** Names one slot of a service, as a key of maps and sets. */
-export function slotKey(slot: { readonly serviceId: string; readonly slot: number }): string {
-  return `${slot.serviceId}/${slot.slot}`;
+export function slotKey({ serviceId, slot, nodeId }: SlotName): string {
+  return slot === 0 ? `${serviceId}/@${nodeId}` : `${serviceId}/${slot}`;
 }
 
 export class Tables {
@@ -81,10 +90,12 @@ export class Tables {
   readonly tasksByService: Index<WholeTask> = new Index((task) => task.serviceId);
   readonly tasksByNode: Index<WholeTask> = new Index((task) => task.nodeId);
   readonly tasksBySlot: Index<WholeTask> = new Index((task) => slotKey(task));
+  readonly revisionsByService: Index<WholeRevision> = new Index((revision) => revision.serviceId);
   readonly rows: { readonly [K in Kind]: Table<Objects[K]> } = {
     cluster: new Table<WholeCluster>([]),
     node: new Table<WholeNode>([]),
     service: new Table<WholeService>([this.servicesByName]),
     task: new Table<WholeTask>([this.tasksByService, this.tasksByNode, this.tasksBySlot]),
+    revision: new Table<WholeRevision>([this.revisionsByService]),
   };
 }

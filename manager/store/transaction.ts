@@ -9,7 +9,7 @@ import { DEFAULTS } from "../../proto/model/defaults.ts";
 import { type StoreEvent, eventOf } from "./events.ts";
 import { approximateBytes } from "./size.ts";
 import { type Kind, type Objects, type Tables, slotKey } from "./tables.ts";
-import type { Reads, ServiceReads, TaskReads, WriteTx, Writes } from "./tx.ts";
+import type { Reads, RevisionReads, ServiceReads, TaskReads, WriteTx, Writes } from "./tx.ts";
 
 /** Version of an object whose transaction is not committed. No client has it, so an update that names a version is refused. */
 export const PENDING_VERSION = -1;
@@ -34,6 +34,7 @@ export class Transaction implements WriteTx {
   readonly nodes: WriteTx["nodes"];
   readonly services: WriteTx["services"];
   readonly tasks: WriteTx["tasks"];
+  readonly revisions: WriteTx["revisions"];
   readonly #tables: Tables;
   readonly #steps: Step[] = [];
   /** By id; ids are unique among all kinds. Invariant: holds exactly the ids of `#steps`. */
@@ -49,6 +50,7 @@ export class Transaction implements WriteTx {
     this.nodes = { ...readsOf(tables, "node"), ...this.#writes("node") };
     this.services = { ...serviceReads(tables), ...this.#writes("service") };
     this.tasks = { ...taskReads(tables), ...this.#writes("task") };
+    this.revisions = { ...revisionReads(tables), ...this.#writes("revision") };
   }
 
   get changeCount(): number {
@@ -193,5 +195,12 @@ export function taskReads(tables: Tables): TaskReads {
     byService: (serviceId) => tables.tasksByService.get(serviceId),
     byNode: (nodeId) => tables.tasksByNode.get(nodeId),
     bySlot: (slot) => tables.tasksBySlot.get(slotKey(slot)),
+  };
+}
+
+export function revisionReads(tables: Tables): RevisionReads {
+  return {
+    ...readsOf(tables, "revision"),
+    byService: (serviceId) => tables.revisionsByService.get(serviceId),
   };
 }

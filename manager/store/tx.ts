@@ -1,8 +1,9 @@
 // What code sees of the store: a view to read, a transaction to write. Interfaces only; store.ts makes them.
 
 import type { UnixMs } from "../../proto/base/clock.ts";
-import type { WholeCluster, WholeNode, WholeService, WholeTask } from "../../proto/model/objects.ts";
+import type { WholeCluster, WholeNode, WholeRevision, WholeService, WholeTask } from "../../proto/model/objects.ts";
 import type { StoreEvent } from "./events.ts";
+import type { SlotName } from "./tables.ts";
 
 /** Lists are copies: writing while going through one is fine. Their order means nothing. */
 export interface Reads<T> {
@@ -19,7 +20,11 @@ export interface TaskReads extends Reads<WholeTask> {
   byService(serviceId: string): readonly WholeTask[];
   /** Those without a node under "". */
   byNode(nodeId: string): readonly WholeTask[];
-  bySlot(slot: { readonly serviceId: string; readonly slot: number }): readonly WholeTask[];
+  bySlot(slot: SlotName): readonly WholeTask[];
+}
+
+export interface RevisionReads extends Reads<WholeRevision> {
+  byService(serviceId: string): readonly WholeRevision[];
 }
 
 export interface ReadTx {
@@ -29,6 +34,7 @@ export interface ReadTx {
   readonly nodes: Reads<WholeNode>;
   readonly services: ServiceReads;
   readonly tasks: TaskReads;
+  readonly revisions: RevisionReads;
 }
 
 /**
@@ -53,6 +59,7 @@ export interface WriteTx extends ReadTx {
   readonly nodes: Reads<WholeNode> & Writes<WholeNode>;
   readonly services: ServiceReads & Writes<WholeService>;
   readonly tasks: TaskReads & Writes<WholeTask>;
+  readonly revisions: RevisionReads & Writes<WholeRevision>;
   /** Runs `action`; when it throws, its writes are undone, earlier ones stay, and the error goes on. */
   nested<T>(action: () => T): T;
   /** A point in the transaction, for `eventsSince`. */

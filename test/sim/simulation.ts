@@ -5,6 +5,7 @@ import { crc32 } from "node:zlib";
 import { type Logger, createLogger, silentLogger } from "../../proto/base/log.ts";
 import { type Random, seededRandom } from "../../proto/base/random.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
+import { replicasOf } from "../../proto/model/service-mode.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
 import type { Store } from "../../manager/store/store.ts";
 import { checkAlways } from "../support/cluster-invariants.ts";
@@ -246,7 +247,7 @@ class Simulation {
     }
     const leader = this.#admin.leader();
     for (const service of leader?.store.view().services.all() ?? []) {
-      const wanted = service.spec.mode.value.replicas;
+      const wanted = replicasOf(service.spec) ?? 0;
       const tasks = leader?.store.view().tasks.byService(service.id) ?? [];
       const up = tasks.filter(
         (task) => task.status.state === TaskState.RUNNING && wantsToRun(task.desiredState),

@@ -1,20 +1,24 @@
 // What must hold in every committed state of a cluster, whatever happened before.
 
 import assert from "node:assert/strict";
+import { slotKey } from "../../manager/store/tables.ts";
 import type { ReadTx } from "../../manager/store/tx.ts";
 import { PortConfig_PublishMode } from "../../proto/gen/specs.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 
 export function checkAlways(view: ReadTx): void {
+  const tasks = view.tasks.all();
+  const outgoing = new Set(tasks.filter((task) => wantsToRun(task.desiredState)).map((task) => task.replaces));
   const slots = new Set<string>();
-  for (const task of view.tasks.all()) {
-    if (wantsToRun(task.desiredState)) {
-      const slot = `${task.serviceId}/${task.slot}`;
+  for (const task of tasks) {
+    if (wantsToRun(task.desiredState) && !outgoing.has(task.id)) {
+      const slot = slotKey(task);
       assert.ok(!slots.has(slot), `slot ${slot} has two wanted tasks`);
       slots.add(slot);
     }
-    assert.equal(task.nodeId === "", neverAssigned(task), `task ${task.id} has a node exactly from ASSIGNED on`);
+    if (task.slot > 0)
+      assert.equal(task.nodeId === "", neverAssigned(task), `task ${task.id} has a node exactly from ASSIGNED on`);
   }
   for (const node of view.nodes.all()) checkNode(view, node.id);
 }

@@ -24,6 +24,7 @@ import {
   wholeNode,
   wholeService,
 } from "../../proto/model/objects.ts";
+import { replicasOf } from "../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { checkAlways } from "./cluster-invariants.ts";
 import { FakeProposer } from "./fake-proposer.ts";
@@ -138,6 +139,11 @@ export class FakeCluster {
         updateStatus: sameTask ? service.updateStatus : undefined,
       });
     });
+  }
+
+  replicas(id: string): number {
+    const service = this.view.services.get(id);
+    return service === undefined ? 0 : (replicasOf(service.spec) ?? 0);
   }
 
   scale(id: string, replicas: number): void {

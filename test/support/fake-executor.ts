@@ -3,7 +3,7 @@
 
 import { abortable } from "../../proto/base/abort.ts";
 import { SwarmError } from "../../proto/base/errors.ts";
-import type { ContainerStatus, NodeDescription } from "../../proto/gen/objects.ts";
+import { type ContainerStatus, ContainerStatus_Health, type NodeDescription } from "../../proto/gen/objects.ts";
 import { NodeDescription as Description } from "../../proto/gen/objects.ts";
 import type { StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
@@ -149,7 +149,7 @@ class FakeController implements Controller {
     const container = this.#container;
     if (container === undefined) return { container: undefined, ports: [] };
     const exit = container.exit;
-    const facts = { containerId: `c-${this.#id}`, pid: 100, addresses: [] };
+    const facts = { containerId: `c-${this.#id}`, pid: 100, addresses: [], health: ContainerStatus_Health.NONE };
     const end = { signal: exit?.signal ?? 0, oomKilled: exit?.oomKilled ?? false };
     return { container: { ...facts, ...end, ...(exit === undefined ? {} : { exitCode: exit.code }) }, ports: [] };
   }

@@ -3,6 +3,7 @@
 
 import { UpdateStatus_State } from "../../../proto/gen/objects.ts";
 import type { WholeService, WholeTask } from "../../../proto/model/objects.ts";
+import { replicasOf } from "../../../proto/model/service-mode.ts";
 import { TaskState, taskStateName, wantsToRun } from "../../../proto/model/task-state.ts";
 
 export interface Slot {
@@ -42,7 +43,7 @@ const FAILURES_MAX = 3;
 
 /** The service and its tasks as they are, for someone who began to wait at `sinceMs`. */
 export function picture(service: WholeService, tasks: readonly WholeTask[], sinceMs: number): Picture {
-  const wanted = service.spec.mode.value.replicas;
+  const wanted = replicasOf(service.spec) ?? 0;
   const bySlot = new Map<number, WholeTask[]>();
   for (const task of tasks) {
     if (task.specVersion !== service.specVersion) continue;

@@ -5,11 +5,20 @@ import { UpdateStatus_State } from "../../../proto/gen/objects.ts";
 import { type Resources, PortConfig_PublishMode } from "../../../proto/gen/specs.ts";
 import { DEFAULTS } from "../../../proto/model/defaults.ts";
 import type { WholeService } from "../../../proto/model/objects.ts";
+import { replicasOf } from "../../../proto/model/service-mode.ts";
 import { protocolName } from "../../docker/spec.ts";
 import { type Section, pretty } from "../format/pretty.ts";
 
 const CONDITIONS = ["any", "on-failure", "none"] as const;
-const UPDATE_STATES = ["", "updating", "paused", "completed"] as const;
+const UPDATE_STATES: Readonly<Record<UpdateStatus_State, string>> = {
+  [UpdateStatus_State.UNKNOWN]: "",
+  [UpdateStatus_State.UPDATING]: "updating",
+  [UpdateStatus_State.PAUSED]: "paused",
+  [UpdateStatus_State.COMPLETED]: "completed",
+  [UpdateStatus_State.ROLLBACK_STARTED]: "rollback_started",
+  [UpdateStatus_State.ROLLBACK_PAUSED]: "rollback_paused",
+  [UpdateStatus_State.ROLLBACK_COMPLETED]: "rollback_completed",
+};
 
 export function prettyService(service: WholeService, nowMs: number): string {
   const { spec, updateStatus } = service;
@@ -24,7 +33,7 @@ export function prettyService(service: WholeService, nowMs: number): string {
       "Service Mode",
       [
         ["Mode", "Replicated"],
-        ["Replicas", String(spec.mode.value.replicas)],
+        ["Replicas", String(replicasOf(spec) ?? 0)],
       ],
     ],
     ...(updateStatus === undefined || updateStatus.state === UpdateStatus_State.UNKNOWN

@@ -74,7 +74,7 @@ test("a container is made, runs, ends and gives back what it held before its end
     assert.equal(bench.ground.process(id).options.spec.hostname, id.slice(0, 12));
     await controller.start(live);
     assert.deepEqual(controller.status(), {
-      container: { containerId: id, pid: 4_242, signal: 0, oomKilled: false, addresses: ["10.0.0.2/24"] },
+      container: { containerId: id, pid: 4_242, signal: 0, oomKilled: false, addresses: ["10.0.0.2/24"], health: 0 },
       ports: [port],
     });
     assert.deepEqual([...bench.executor().imagesInUse()], [["sha256:web:1", 1]]);

@@ -16,6 +16,7 @@ import {
   RestartPolicy_Condition,
 } from "../../../proto/gen/specs.ts";
 import { wholeServiceSpec } from "../../../proto/model/objects.ts";
+import { replicasOf } from "../../../proto/model/service-mode.ts";
 
 function spec(given: Record<string, unknown>, args: readonly string[] = []): ReturnType<typeof wholeServiceSpec> {
   return wholeServiceSpec(
@@ -42,7 +43,7 @@ test("value flags set their field in the unit of the field", () => {
     entrypoint: '/bin/sh -c "echo hi"',
     readOnly: true,
   });
-  assert.equal(made.mode.value.replicas, 3);
+  assert.equal(replicasOf(made), 3);
   assert.equal(made.task.limits.nanoCpus, 500_000_000);
   assert.equal(made.task.limits.memoryBytes, 67_108_864);
   assert.equal(made.task.container.stopGraceMs, 90_000);

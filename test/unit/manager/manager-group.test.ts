@@ -292,7 +292,7 @@ test("a new leader leaves tasks alone and gives nodes time; who does not come ba
       ...NodeDescription.create(),
       hostname: name,
       platform: { architecture: "amd64", os: "linux" },
-      resources: { nanoCpus: 4e9, memoryBytes: 2 ** 32, pids: 0 },
+      resources: { nanoCpus: 4e9, memoryBytes: 2 ** 32, pids: 0, generic: [] },
     };
     const session = group.dispatcher(at).session({ description, sessionId: "" }, group.asNode(machine));
     const first = await group.settle(session[Symbol.asyncIterator]().next());

@@ -51,7 +51,7 @@ test("a service becomes tasks on the node that registered, and runs when its age
     ...NodeDescription.create(),
     hostname: "m1",
     platform: { architecture: "amd64", os: "linux" },
-    resources: { nanoCpus: 4e9, memoryBytes: 2 ** 32, pids: 0 },
+    resources: { nanoCpus: 4e9, memoryBytes: 2 ** 32, pids: 0, generic: [] },
   };
   const session = dispatcher.session({ description, sessionId: "" }, agent)[Symbol.asyncIterator]();
   const first = await group.settle(session.next());

@@ -13,6 +13,7 @@ import {
   ServiceSpec,
 } from "../../../proto/gen/specs.ts";
 import { type WholeServiceSpec, wholeServiceSpec } from "../../../proto/model/objects.ts";
+import { replicasOf } from "../../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../../proto/model/task-state.ts";
 import { FakeCluster } from "../../support/fake-cluster.ts";
 
@@ -154,12 +155,12 @@ test("whatever happens, the cluster comes to rest as specified, and then rests",
       for (const each of ops) play(fake, each);
       heal(fake);
       // What does not fit into the healed cluster would wait for ever, and an update behind it.
-      for (const id of SERVICES) fake.scale(id, Math.min(4, fake.view.services.get(id)?.spec.mode.value.replicas ?? 0));
+      for (const id of SERVICES) fake.scale(id, Math.min(4, fake.replicas(id)));
       fake.settle();
       for (const { id, spec, pendingDelete, updateStatus } of fake.view.services.all()) {
         assert.ok(!pendingDelete, "a removed service is gone");
         const running = fake.running(id);
-        assert.equal(running.length, spec.mode.value.replicas, `${id} has its replicas`);
+        assert.equal(running.length, replicasOf(spec), `${id} has its replicas`);
         assert.equal(fake.wanted(id).length, running.length);
         assert.deepEqual(
           new Set(running.map((task) => task.spec.container.image)),

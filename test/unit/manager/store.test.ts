@@ -74,7 +74,7 @@ test("indexes follow every change", async () => {
   assert.deepEqual(ids(view.tasks.byService("s1")), ["t1", "t2"]);
   assert.deepEqual(ids(view.tasks.byNode("n1")), ["t2"]);
   assert.deepEqual(ids(view.tasks.byNode("")), ["t1"]);
-  assert.deepEqual(ids(view.tasks.bySlot({ serviceId: "s1", slot: 2 })), ["t2"]);
+  assert.deepEqual(ids(view.tasks.bySlot({ serviceId: "s1", slot: 2, nodeId: "" })), ["t2"]);
   await store.update((tx) => {
     tx.tasks.update({ ...task("t1"), nodeId: "n1" });
     tx.tasks.remove("t2");
@@ -82,7 +82,7 @@ test("indexes follow every change", async () => {
   });
   assert.deepEqual(ids(view.tasks.byNode("n1")), ["t1"]);
   assert.deepEqual(ids(view.tasks.byNode("")), []);
-  assert.deepEqual(ids(view.tasks.bySlot({ serviceId: "s1", slot: 2 })), []);
+  assert.deepEqual(ids(view.tasks.bySlot({ serviceId: "s1", slot: 2, nodeId: "" })), []);
   assert.equal(view.services.byName("web").length, 0);
   assert.equal(view.services.byName("shop")[0]?.id, "s1");
 });
