@@ -34,6 +34,8 @@ export const ACCESS: AccessTable = {
     getService: OPERATORS,
     updateService: OPERATORS,
     removeService: OPERATORS,
+    steerUpdate: OPERATORS,
+    listRevisions: OPERATORS,
     listTasks: OPERATORS,
     getTask: OPERATORS,
     watch: OPERATORS,

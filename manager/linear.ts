@@ -32,6 +32,7 @@ export const CONTROL_READS: readonly (keyof ClusterControl)[] = [
   "getNode",
   "listServices",
   "getService",
+  "listRevisions",
   "listTasks",
   "getTask",
   "watch",

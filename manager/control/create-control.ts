@@ -10,11 +10,13 @@ import {
   type ServiceDeps,
   createService,
   findService,
+  listRevisions,
   listServices,
   removeService,
-  updateService,
 } from "./services.ts";
+import { steerUpdate } from "./steer-update.ts";
 import { getTask, listTasks } from "./tasks.ts";
+import { updateService } from "./update-service.ts";
 import { watch } from "./watch.ts";
 
 export interface ControlDeps extends ClusterDeps, NodeDeps, ServiceDeps {
@@ -39,11 +41,13 @@ export function createControl(deps: ControlDeps): ClusterControl {
     updateNode: (request) => updateNode(deps, request),
     removeNode: (request) => removeNode(deps, request),
 
-    createService: (request) => createService(deps, request),
+    createService: (request, context) => createService(deps, request, context),
     listServices: answering((request) => listServices(store.view(), request)),
     getService: answering(({ ref }) => findService(store.view(), ref)),
-    updateService: (request) => updateService(deps, request),
+    updateService: (request, context) => updateService(deps, request, context),
     removeService: (request) => removeService(deps, request),
+    steerUpdate: (request) => steerUpdate(deps, request),
+    listRevisions: answering((request) => listRevisions(store.view(), request)),
 
     listTasks: answering((request) => listTasks(store.view(), request)),
     getTask: answering((request) => getTask(store.view(), request)),

@@ -1,5 +1,5 @@
-// Services: create, list, update, remove. Specs are checked before anything is written; names are unique among services that
-// are not being removed; an update names the version it was made from.
+// Services: create, list, remove, history. Specs are checked before anything is written; names are unique among services that
+// are not being removed. Updates are in update-service.ts.
 
 import { SwarmError } from "../../proto/base/errors.ts";
 import type { Random } from "../../proto/base/random.ts";
@@ -7,12 +7,12 @@ import type {
   CreateServiceRequest,
   CreateServiceResponse,
   ListRequest,
+  ListRevisionsResponse,
   ListServicesResponse,
   RefRequest,
   RemoveResponse,
   ServiceWithCounts,
   UpdateServiceRequest,
-  UpdateServiceResponse,
 } from "../../proto/gen/control.ts";
 import { NodeStatus_State, Service } from "../../proto/gen/objects.ts";
 import { newId } from "../../proto/model/ids.ts";
@@ -25,32 +25,43 @@ import {
 } from "../../proto/model/objects.ts";
 import { replicasOf } from "../../proto/model/service-mode.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
+import type { CallContext } from "../../proto/rpc/caller.ts";
+import { addRevision, revisionsOf } from "../store/revisions.ts";
 import type { Store } from "../store/store.ts";
 import type { ReadTx } from "../store/tx.ts";
-import { equalValues } from "./equal.ts";
+import { authorOf } from "./author.ts";
 import { type FilterTable, compileFilters, hasLabel, oneOf } from "./filters.ts";
+import type { MemberFacts } from "./members.ts";
 import { resolve } from "./resolve.ts";
 import { compareText } from "./text.ts";
 import { validateServiceSpec } from "./validate-service.ts";
 import { refused } from "./validate.ts";
-import { checkVersion } from "./versions.ts";
 
 export interface ServiceDeps {
   readonly store: Store;
   readonly random: Random;
+  /** The group of managers at this moment. */
+  readonly members: () => readonly MemberFacts[];
 }
 
 /** Throws InvalidArgument for a spec that cannot be, AlreadyExists for a name that is taken. */
-export async function createService(deps: ServiceDeps, request: CreateServiceRequest): Promise<CreateServiceResponse> {
+export async function createService(
+  deps: ServiceDeps,
+  request: CreateServiceRequest,
+  context: CallContext,
+): Promise<CreateServiceResponse> {
   const spec = checkedSpec(request);
   const id = newId(deps.random);
+  const revisionId = newId(deps.random);
   await deps.store.update((tx) => {
     if (tx.services.byName(spec.name).some(isLive))
       throw new SwarmError(
         "AlreadyExists",
         `name conflicts with an existing object: service ${spec.name} already exists`,
       );
-    tx.services.create(wholeService(Service.create({ id, spec, specVersion: 1 })));
+    const author = authorOf(tx, context, deps.members());
+    const service = wholeService(Service.create({ id, spec, specVersion: 1 }));
+    tx.services.create(addRevision(tx, service, { id: revisionId, author, action: "create" }));
   });
   return { service: findService(deps.store.view(), id), warnings: warningsOf(spec) };
 }
@@ -59,6 +70,11 @@ export function listServices(view: ReadTx, { filters }: ListRequest): ListServic
   const services = live(view).filter(compileFilters(filters, FILTERS));
   services.sort((a, b) => compareText(a.spec.name, b.spec.name));
   return { services: services.map((service) => withCounts(view, service)) };
+}
+
+/** What the service was asked to be, the newest first. */
+export function listRevisions(view: ReadTx, { ref }: RefRequest): ListRevisionsResponse {
+  return { revisions: [...revisionsOf(view, findService(view, ref).id)] };
 }
 
 /** A service by its id, the beginning of one or its name; one that is being removed is not found. */
@@ -71,29 +87,6 @@ export function findService(view: ReadTx, ref: string): WholeService {
   });
 }
 
-/** Throws OutOfSequence for a stale version; the name and the mode stay. The spec before is kept. */
-export async function updateService(deps: ServiceDeps, request: UpdateServiceRequest): Promise<UpdateServiceResponse> {
-  const spec = checkedSpec(request);
-  const { id } = findService(deps.store.view(), request.id);
-  await deps.store.update((tx) => {
-    const service = findService(tx, id);
-    checkVersion({ found: service.meta.version, asked: request.version });
-    if (spec.name !== service.spec.name)
-      throw refused("name", `renaming services is not supported: service ${service.spec.name} keeps its name`);
-    const { task, endpoint } = service.spec;
-    const sameTasks = equalValues(task, spec.task) && equalValues(endpoint.ports, spec.endpoint.ports);
-    tx.services.update({
-      ...service,
-      // An unchanged template stays the same object: tasks made from it need no look.
-      spec: sameTasks ? { ...spec, task, endpoint } : spec,
-      previousSpec: service.spec,
-      specVersion: sameTasks ? service.specVersion : service.specVersion + 1,
-      updateStatus: sameTasks ? service.updateStatus : undefined,
-    });
-  });
-  return { service: findService(deps.store.view(), id), warnings: warningsOf(spec) };
-}
-
 /** Marks it; its tasks are shut down, then the object goes. */
 export async function removeService({ store }: ServiceDeps, { ref }: RefRequest): Promise<RemoveResponse> {
   const { id } = findService(store.view(), ref);
@@ -103,7 +96,8 @@ export async function removeService({ store }: ServiceDeps, { ref }: RefRequest)
   return { id };
 }
 
-function checkedSpec(request: CreateServiceRequest | UpdateServiceRequest): WholeServiceSpec {
+/** Throws InvalidArgument for a spec that cannot be. */
+export function checkedSpec(request: CreateServiceRequest | UpdateServiceRequest): WholeServiceSpec {
   if (request.spec === undefined) throw refused("spec", "a service needs a spec");
   const spec = wholeServiceSpec(request.spec);
   validateServiceSpec(spec);
@@ -111,7 +105,7 @@ function checkedSpec(request: CreateServiceRequest | UpdateServiceRequest): Whol
 }
 
 /** What is allowed and may surprise. */
-function warningsOf(spec: WholeServiceSpec): string[] {
+export function warningsOf(spec: WholeServiceSpec): string[] {
   const fixed = spec.endpoint.ports.filter((port) => port.publishedPort !== 0);
   const replicas = replicasOf(spec) ?? 0;
   if (fixed.length === 0 || replicas < 2) return [];

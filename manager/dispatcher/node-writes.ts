@@ -5,6 +5,7 @@ import type { UnixMs } from "../../proto/base/clock.ts";
 import { Node, NodeDescription, NodeStatus_State, Task } from "../../proto/gen/objects.ts";
 import type { WholeNode } from "../../proto/model/objects.ts";
 import { TaskState, isEnded } from "../../proto/model/task-state.ts";
+import { withStatus } from "../../proto/model/task-times.ts";
 import type { WriteTx } from "../store/tx.ts";
 import type { Write } from "./batch-writer.ts";
 import { type CheckedUpdate, supersedes } from "./reports.ts";
@@ -41,7 +42,7 @@ export function taskStatus(nodeId: string, { taskId, status }: CheckedUpdate): W
   return (tx) => {
     const task = tx.tasks.get(taskId);
     if (task?.nodeId !== nodeId || !supersedes(status, task.status)) return 0;
-    const changed = { ...task, status };
+    const changed = withStatus(task, status, tx.atMs);
     tx.tasks.update(changed);
     return Task.encode(changed).finish().byteLength;
   };

@@ -90,7 +90,9 @@ function isForgettable(tx: ReadTx, task: WholeTask): boolean {
 
 function reapService(tx: WriteTx, id: string, limit: number): StepResult {
   if (tx.services.get(id)?.pendingDelete !== true || tx.tasks.byService(id).length > 0) return 1;
-  if (!tx.fits(limit, [{ id }])) return "full";
+  const revisions = tx.revisions.byService(id).map((revision) => ({ id: revision.id }));
+  if (!tx.fits(limit, [{ id }, ...revisions])) return "full";
+  for (const revision of revisions) tx.revisions.remove(revision.id);
   tx.services.remove(id);
   return 1;
 }

@@ -26,6 +26,7 @@ import {
 } from "../../proto/model/objects.ts";
 import { replicasOf } from "../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
+import { withStatus } from "../../proto/model/task-times.ts";
 import { checkAlways } from "./cluster-invariants.ts";
 import { FakeProposer } from "./fake-proposer.ts";
 
@@ -162,7 +163,7 @@ export class FakeCluster {
     this.commit((tx) => {
       const found = tx.tasks.get(task.id);
       if (found === undefined || found.status.state >= state) return;
-      tx.tasks.update({ ...found, status: { ...found.status, state, atMs: this.nowMs, message: "", error } });
+      tx.tasks.update(withStatus(found, { ...found.status, state, atMs: this.nowMs, message: "", error }, tx.atMs));
     });
   }
 
