@@ -67,14 +67,28 @@ const LAYERS: readonly Layer[] = [
     packages: NONE,
     forbidden: PURE,
   },
+  {
+    name: "manager/placement",
+    files: /^manager\/placement\//,
+    may: /^(manager\/store\/|proto\/(model|base|gen)\/)/,
+    packages: NONE,
+    forbidden: PURE,
+  },
   ...["orchestrator", "allocator", "scheduler"].map((name) => ({
     name: `manager/${name}`,
     files: new RegExp(`^manager/${name}/`),
-    may: /^(manager\/store\/|manager\/pass\.ts$|proto\/(model|base|gen)\/)/,
+    may: /^(manager\/(store|placement)\/|manager\/pass\.ts$|proto\/(model|base|gen)\/)/,
     packages: NONE,
     forbidden: PURE,
   })),
-  ...["control", "dispatcher", "logs"].map((name) => ({
+  {
+    name: "manager/control",
+    files: /^manager\/control\//,
+    may: /^(manager\/(store|placement)\/|proto\/)/,
+    packages: /^node:net$/,
+    forbidden: [CLOCK, RANDOM],
+  },
+  ...["dispatcher", "logs"].map((name) => ({
     name: `manager/${name}`,
     files: new RegExp(`^manager/${name}/`),
     may: /^(manager\/store\/|proto\/)/,

@@ -1,48 +1,44 @@
 // Gives every pending task a node, or says on the task why there is none. Tasks that found none wait until a node, a service or
-// another task changes.
+// another task changes. How a node is chosen is manager/placement's.
 
 import type { UnixMs } from "../../proto/base/clock.ts";
 import type { Placement } from "../../proto/gen/specs.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import type { Pass } from "../pass.ts";
+import { type Chooser, askedNodes, chooserFor } from "../placement/choose.ts";
+import { type Wish, explain, filtersFor } from "../placement/filters.ts";
+import { LoadBook } from "../placement/load-book.ts";
+import type { NodeLoad } from "../placement/node-load.ts";
 import type { StoreEvent } from "../store/events.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { explain, filtersFor } from "./filters.ts";
-import { NodeLoad } from "./node-load.ts";
-import { Spread } from "./spread.ts";
+import { type Group, Groups } from "./groups.ts";
 
-/** Tasks that take part in one run; as many groups as that can cost a look at every node. */
+/** Tasks that one run looks at, and nodes that it asks for the reasons of those that find none. */
 const TASKS_MAX = 200;
-const LOOKS_MAX = 20_000;
+const LOOKS_MAX = 10_000;
 
 interface Run {
   readonly now: UnixMs;
   readonly limit: number;
+  tasks: number;
+  looks: number;
 }
 
 export class SchedulePass implements Pass {
   readonly name = "schedule";
-  /** Tasks to place. */
-  readonly #dirty = new Set<string>();
-  /** Tasks that found no node. */
-  readonly #parked = new Set<string>();
-  /** By node id. Events of tasks are counted in; a node that changed is made anew. */
-  readonly #loads = new Map<string, NodeLoad>();
+  readonly #groups = new Groups();
+  readonly #book = new LoadBook();
 
   observe(event: StoreEvent): void {
+    this.#book.observe(event);
     switch (event.kind) {
       case "task":
-        if (event.action === "remove") this.#loads.get(event.object.nodeId)?.drop(event.object.id);
-        else this.#loads.get(event.object.nodeId)?.put(event.object);
-        this.#task(event.object, event.old);
+        this.#task(event.object, event.action === "remove" ? "removed" : event.old);
         break;
       case "node":
-        this.#loads.delete(event.object.id);
-        this.#unpark();
-        break;
       case "service":
-        this.#unpark();
+        this.#groups.retry("all");
         break;
       case "revision":
       case "cluster":
@@ -50,100 +46,95 @@ export class SchedulePass implements Pass {
   }
 
   run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
-    if (this.#dirty.size === 0) return null;
-    const loads = this.#loadsOf(tx);
-    let looks = 0;
-    for (const group of this.#groups(tx)) {
-      const enough = this.#place(tx, { group, loads }, { now, limit });
-      looks += loads.length;
-      if (!enough || (looks > LOOKS_MAX && this.#dirty.size > 0)) return now;
+    if (!this.#groups.hasDirty()) return null;
+    if (!this.#book.sync(tx)) return now;
+    const run: Run = { now, limit, tasks: 0, looks: 0 };
+    for (const group of this.#groups.dirty()) {
+      if (!this.#place(tx, group, run)) return now;
+      this.#groups.clean(group);
+      if (run.tasks >= TASKS_MAX || run.looks >= LOOKS_MAX) break;
     }
-    return this.#dirty.size > 0 ? now : null;
+    return this.#groups.hasDirty() ? now : null;
   }
 
-  #task(task: WholeTask, old: WholeTask | undefined): void {
-    if (task.status.state < TaskState.ASSIGNED && wantsToRun(task.desiredState)) {
+  #task(task: WholeTask, before: WholeTask | "removed" | undefined): void {
+    const isGone = before === "removed";
+    if (!isGone && task.status.state < TaskState.ASSIGNED && wantsToRun(task.desiredState)) {
       // A note that this pass wrote on a waiting task is no reason to try again.
-      const isNote = old?.status.state === task.status.state && old.desiredState === task.desiredState;
-      if (!this.#parked.has(task.id) || !isNote) this.#dirty.add(task.id);
-    } else {
-      this.#dirty.delete(task.id);
-      this.#parked.delete(task.id);
+      const isNote = before?.status.state === task.status.state && before.desiredState === task.desiredState;
+      if (task.status.state === TaskState.PENDING && !(this.#groups.isParked(task) && isNote)) this.#groups.add(task);
+      return;
     }
-    if (isEnded(task.status.state) || !wantsToRun(task.desiredState)) this.#unpark();
+    this.#groups.forget(task.id);
+    if (isGone || isEnded(task.status.state) || !wantsToRun(task.desiredState)) this.#groups.retry("all");
+    else if (before === undefined || before.status.state < TaskState.ASSIGNED) this.#groups.retry("attracted");
   }
 
-  #unpark(): void {
-    for (const id of this.#parked) this.#dirty.add(id);
-    this.#parked.clear();
-  }
-
-  #loadsOf(tx: ReadTx): readonly NodeLoad[] {
-    return tx.nodes.all().map((node) => {
-      const known = this.#loads.get(node.id);
-      if (known?.node === node) return known;
-      const load = new NodeLoad(node, tx.tasks.byNode(node.id));
-      this.#loads.set(node.id, load);
-      return load;
-    });
-  }
-
-  /** Tasks that may be placed now, those with the same needs together. */
-  #groups(tx: ReadTx): Iterable<readonly WholeTask[]> {
-    const groups = new Map<string, WholeTask[]>();
-    let count = 0;
-    for (const id of this.#dirty) {
+  /** False when it has to go on in another run. */
+  #place(tx: WriteTx, group: Group, run: Run): boolean {
+    let asked: { readonly wish: Wish; readonly chooser: Chooser; readonly nothing: () => string } | undefined;
+    for (const { id, isParked } of idsOf(group)) {
+      if (run.tasks >= TASKS_MAX) return false;
+      run.tasks += 1;
       const task = tx.tasks.get(id);
       if (task?.status.state !== TaskState.PENDING || !wantsToRun(task.desiredState)) {
-        this.#dirty.delete(id);
+        this.#groups.forget(id);
         continue;
       }
-      const key = `${task.serviceId}/${task.specVersion}/${task.ports.map((port) => port.publishedPort).join()}`;
-      const group = groups.get(key);
-      if (group === undefined) groups.set(key, [task]);
-      else group.push(task);
-      count += 1;
-      if (count >= TASKS_MAX) break;
-    }
-    return groups.values();
-  }
-
-  /** False when the transaction has no more room. */
-  #place(
-    tx: WriteTx,
-    work: { readonly group: readonly WholeTask[]; readonly loads: readonly NodeLoad[] },
-    run: Run,
-  ): boolean {
-    const [first] = work.group;
-    if (first === undefined) return true;
-    const { serviceId } = first;
-    const filters = filtersFor(first, placementOf(tx, first));
-    const accepts = (load: NodeLoad): boolean => filters.every((filter) => filter.accepts(load));
-    const spread = new Spread(work.loads.filter(accepts), { serviceId, now: run.now });
-    let note: string | undefined;
-    for (const task of work.group) {
-      while (spread.best !== undefined && !accepts(spread.best)) spread.drop();
-      const load = spread.best;
-      note ??= load === undefined ? explain(filters, work.loads) : undefined;
-      const next =
-        load !== undefined
-          ? assigned(task, load.node.id, run.now)
-          : followsLiving(tx, task)
-            ? task
-            : noted(task, note ?? "");
-      if (next !== task) {
-        if (!tx.fits(run.limit, [next])) return false;
-        tx.tasks.update(next);
+      asked ??= this.#ask(tx, task, run);
+      const load = asked.chooser.next();
+      if (load === undefined) {
+        const note = asked.nothing();
+        if (isParked && (task.status.error === note || followsLiving(tx, task))) return true;
+        // Not the reason that they were told: all of them are told anew.
+        if (isParked) this.#groups.unpark(group);
+        if (!followsLiving(tx, task) && !this.#write(tx, noted(task, note), run)) return false;
+        this.#groups.park(group, id);
+        continue;
       }
-      this.#dirty.delete(task.id);
-      if (load === undefined) this.#parked.add(task.id);
-      else {
-        load.put(next);
-        spread.taken();
-      }
+      const next = assigned(task, load, run.now);
+      if (!this.#write(tx, next, run)) return false;
+      this.#groups.forget(id);
+      this.#book.put(next);
+      asked.chooser.taken();
     }
     return true;
   }
+
+  /** Once for all tasks of a group. */
+  #ask(
+    tx: ReadTx,
+    task: WholeTask,
+    run: Run,
+  ): { readonly wish: Wish; readonly chooser: Chooser; readonly nothing: () => string } {
+    const book = this.#book;
+    const wish = { task, placement: placementOf(tx, task) };
+    const filters = filtersFor(wish);
+    let reason: string | undefined;
+    const nothing = (): string => {
+      if (reason === undefined) {
+        reason = explain(filters, askedNodes(book, wish));
+        run.looks += task.slot === 0 ? 1 : book.size;
+      }
+      return reason;
+    };
+    return { wish, nothing, chooser: chooserFor({ book, wish, filters, now: run.now }) };
+  }
+
+  /** False when the transaction has no more room. */
+  #write(tx: WriteTx, task: WholeTask, { limit }: Run): boolean {
+    if (tx.tasks.get(task.id) === task) return true;
+    if (!tx.fits(limit, [task])) return false;
+    tx.tasks.update(task);
+    return true;
+  }
+}
+
+/** First those that nobody looked at, then those that may try again. */
+function* idsOf({ waiting, parked }: Group): Generator<{ readonly id: string; readonly isParked: boolean }> {
+  for (const id of waiting) yield { id, isParked: false };
+  for (const id of parked) yield { id, isParked: true };
+  for (const id of waiting) yield { id, isParked: false };
 }
 
 /** As the service says now: where a task may run changes without another task. */
@@ -159,10 +150,10 @@ function followsLiving(tx: ReadTx, task: WholeTask): boolean {
     .some((other) => other.status.state >= TaskState.ASSIGNED && !isEnded(other.status.state));
 }
 
-function assigned(task: WholeTask, nodeId: string, now: UnixMs): WholeTask {
+function assigned(task: WholeTask, load: NodeLoad, now: UnixMs): WholeTask {
   const message = "scheduler assigned task to node";
   const status = { ...task.status, state: TaskState.ASSIGNED, atMs: now, message, error: "" };
-  return { ...task, nodeId, status };
+  return { ...task, nodeId: load.node.id, generic: load.chooseGeneric(task), status };
 }
 
 function noted(task: WholeTask, error: string): WholeTask {

@@ -1,17 +1,23 @@
-// Placement constraints in Docker Swarm's language: `node.labels.zone==a`, `node.role!=manager`. Reading them and asking a
-// node; who asks and when is the manager's.
+// Placement constraints in Docker Swarm's language: `node.labels.zone==a`, `node.role!=manager`, `node.ip==10.0.0.0/8`; and what a
+// preference spreads over, which is named the same way. Reading them and asking a node; who asks and when is the manager's.
 
 import { never } from "../base/assert.ts";
 import { SwarmError } from "../base/errors.ts";
 import { NodeRole } from "../gen/specs.ts";
+import { type IpRange, isInRange, parseIpRange } from "./ip-range.ts";
 import type { WholeNode } from "./objects.ts";
 
 type Attribute = "node.id" | "node.hostname" | "node.role" | "node.platform.os" | "node.platform.arch";
 
+/** What of a node is looked at. */
+export type Subject =
+  | { readonly kind: "attribute"; readonly name: Attribute }
+  | { readonly kind: "nodeLabel" | "engineLabel"; readonly label: string };
+
 export interface Constraint {
-  readonly subject:
-    | { readonly kind: "attribute"; readonly name: Attribute }
-    | { readonly kind: "nodeLabel" | "engineLabel"; readonly label: string };
+  /** As it was written. */
+  readonly text: string;
+  readonly subject: Subject | { readonly kind: "address"; readonly range: IpRange };
   readonly equal: boolean;
   readonly value: string;
 }
@@ -28,6 +34,7 @@ const ATTRIBUTES: readonly Attribute[] = [
 ];
 const NODE_LABEL = "node.labels.";
 const ENGINE_LABEL = "engine.labels.";
+const ADDRESS = "node.ip";
 const SHOWN_MAX = 80;
 
 /** Reads one constraint. Throws InvalidArgument, naming the expression and the valid forms. */
@@ -38,17 +45,38 @@ export function parseConstraint(text: string): Constraint {
   const value = written.trim();
   if (!KEY.test(key)) throw invalid(text, `key ${JSON.stringify(key.slice(0, SHOWN_MAX))} is invalid`);
   if (!VALUE.test(value)) throw invalid(text, `value ${JSON.stringify(value.slice(0, SHOWN_MAX))} is invalid`);
-  return { subject: subjectOf(text, key), equal: operator === "==", value };
+  const constraint = { text: text.trim(), equal: operator === "==", value };
+  if (key.toLowerCase() === ADDRESS)
+    return { ...constraint, subject: { kind: "address", range: rangeOf(text, value) } };
+  return { ...constraint, subject: subjectOf(key) ?? unknownKey(text, key) };
 }
 
 /** Does the node meet all of them? Values are compared without regard to case; a label that is not there is "". */
 export function meetsConstraints(node: WholeNode, constraints: readonly Constraint[]): boolean {
-  return constraints.every(
-    ({ subject, equal, value }) => (valueOf(node, subject).toLowerCase() === value.toLowerCase()) === equal,
+  return constraints.every((constraint) => meetsConstraint(node, constraint));
+}
+
+export function meetsConstraint(node: WholeNode, { subject, equal, value }: Constraint): boolean {
+  if (subject.kind === "address") return isInRange(node.status.addr, subject.range) === equal;
+  return (valueOf(node, subject).toLowerCase() === value.toLowerCase()) === equal;
+}
+
+/** "node.labels.zone" and the like, as preferences name what they spread over. Throws InvalidArgument. */
+export function parseSpread(text: string): Subject {
+  const subject = KEY.test(text) ? subjectOf(text) : undefined;
+  if (subject !== undefined) return subject;
+  throw new SwarmError(
+    "InvalidArgument",
+    `invalid placement preference ${JSON.stringify(text.slice(0, SHOWN_MAX))}: it must be spread=node.labels.NAME, spread=engine.labels.NAME or spread= and one of ${ATTRIBUTES.join(", ")}`,
   );
 }
 
-function subjectOf(text: string, key: string): Constraint["subject"] {
+/** What a constraint was read against, for messages. */
+export function shownValue(node: WholeNode, { subject }: Pick<Constraint, "subject">): string {
+  return subject.kind === "address" ? node.status.addr : valueOf(node, subject);
+}
+
+function subjectOf(key: string): Subject | undefined {
   const lower = key.toLowerCase();
   const name = ATTRIBUTES.find((attribute) => attribute === lower);
   if (name !== undefined) return { kind: "attribute", name };
@@ -56,13 +84,28 @@ function subjectOf(text: string, key: string): Constraint["subject"] {
     return { kind: "nodeLabel", label: key.slice(NODE_LABEL.length) };
   if (lower.startsWith(ENGINE_LABEL) && key.length > ENGINE_LABEL.length)
     return { kind: "engineLabel", label: key.slice(ENGINE_LABEL.length) };
+  return undefined;
+}
+
+function unknownKey(text: string, key: string): never {
   throw invalid(
     text,
-    `there is no ${key.slice(0, SHOWN_MAX)}; the keys are ${ATTRIBUTES.join(", ")}, node.labels.NAME and engine.labels.NAME`,
+    `there is no ${key.slice(0, SHOWN_MAX)}; the keys are ${ATTRIBUTES.join(", ")}, ${ADDRESS}, node.labels.NAME and engine.labels.NAME`,
   );
 }
 
-function valueOf(node: WholeNode, subject: Constraint["subject"]): string {
+function rangeOf(text: string, value: string): IpRange {
+  const range = parseIpRange(value);
+  if (range === undefined)
+    throw invalid(
+      text,
+      `${JSON.stringify(value.slice(0, SHOWN_MAX))} is neither an address nor a subnet such as 10.0.0.0/8`,
+    );
+  return range;
+}
+
+/** Of one node; a label that is not there is "". */
+export function valueOf(node: WholeNode, subject: Subject): string {
   switch (subject.kind) {
     case "attribute":
       return attributeOf(node, subject.name);
