@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism, release } from "node:os";
 import { SwarmError } from "../proto/base/errors.ts";
 import type { NodeDescription } from "../proto/gen/objects.ts";
+import type { GenericResource } from "../proto/gen/specs.ts";
 
 /** As images name them, by Node's names. */
 const ARCHITECTURES: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
@@ -16,6 +17,8 @@ export interface DescribeOptions {
   readonly hostname: string;
   readonly engineVersion: string;
   readonly engineLabels: Readonly<Record<string, string>>;
+  /** What the operator says this machine has: no kernel knows it. */
+  readonly genericResources: readonly GenericResource[];
 }
 
 export async function describeNode(options: DescribeOptions): Promise<NodeDescription> {
@@ -26,7 +29,7 @@ export async function describeNode(options: DescribeOptions): Promise<NodeDescri
       nanoCpus: availableParallelism() * 1_000_000_000,
       memoryBytes: memoryBytes(await readFile("/proc/meminfo", "utf8")),
       pids: 0,
-      generic: [],
+      generic: options.genericResources,
     },
     engineVersion: options.engineVersion,
     engineLabels: options.engineLabels,

@@ -1,6 +1,8 @@
 // What a task is told of itself in its environment, for logs and answers of the program in it:
-// TSSWARM_TASK_ID, TSSWARM_TASK_NAME (web.1.<id>), TSSWARM_SERVICE_NAME, TSSWARM_NODE_HOSTNAME.
+// TSSWARM_TASK_ID, TSSWARM_TASK_NAME (web.1.<id>), TSSWARM_SERVICE_NAME, TSSWARM_NODE_HOSTNAME; and in Docker's form the generic
+// resources that it was given.
 
+import { resourceVariables } from "../../proto/model/generic-resource.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
 
 /** `env` (KEY=VALUE each) with the task's variables added, save those that the user or the image has set. */
@@ -11,6 +13,7 @@ export function withTaskEnvironment(env: readonly string[], task: WholeTask, nod
     TSSWARM_TASK_NAME: `${task.serviceName}.${task.slot}.${task.id}`,
     TSSWARM_SERVICE_NAME: task.serviceName,
     TSSWARM_NODE_HOSTNAME: nodeHostname,
+    ...resourceVariables(task.generic),
   };
   const added = Object.entries(own).filter(([name]) => !set.has(name));
   return [...env, ...added.map(([name, value]) => `${name}=${value}`)];

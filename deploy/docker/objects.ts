@@ -10,7 +10,7 @@ import {
 import { NodeRole, NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import type { WholeNode, WholeService, WholeTask } from "../../proto/model/objects.ts";
 import { taskStateName } from "../../proto/model/task-state.ts";
-import { type Json, compact, isoTime, portJson, serviceSpecJson, taskSpecJson } from "./spec.ts";
+import { type Json, compact, genericJson, isoTime, portJson, serviceSpecJson, taskSpecJson } from "./spec.ts";
 
 const UPDATE_STATE: Readonly<Record<UpdateStatus_State, string>> = {
   [UpdateStatus_State.UNKNOWN]: "",
@@ -116,6 +116,7 @@ export function taskJson(task: WholeTask): Json {
       PortStatus: compact({ Ports: task.status.ports.map(portJson) }),
     }),
     DesiredState: taskStateName(task.desiredState),
+    ...(task.generic.length === 0 ? {} : { GenericResources: genericJson(task.generic) }),
   };
 }
 
@@ -136,6 +137,9 @@ export function nodeJson(node: WholeNode): Json {
       Resources: {
         NanoCPUs: description.resources?.nanoCpus ?? 0,
         MemoryBytes: description.resources?.memoryBytes ?? 0,
+        ...(description.resources === undefined || description.resources.generic.length === 0
+          ? {}
+          : { GenericResources: genericJson(description.resources.generic) }),
       },
       Engine: compact({ EngineVersion: description.engineVersion, Labels: description.engineLabels }),
     },

@@ -3,8 +3,11 @@
 
 import {
   type ContainerSpec,
+  type GenericResource,
   type Mount,
   Mount_Type,
+  type Placement,
+  Placement_Strategy,
   type PortConfig,
   PortConfig_Protocol,
   PortConfig_PublishMode,
@@ -71,13 +74,39 @@ export function taskSpecJson(spec: WholeTaskSpec): Json {
     ContainerSpec: containerJson(spec.container),
     Resources: { Limits: resourcesJson(spec.limits), Reservations: resourcesJson(spec.reservations) },
     RestartPolicy: restartJson(spec.restart),
-    Placement: compact({ Constraints: spec.placement.constraints, MaxReplicas: spec.placement.maxReplicasPerNode }),
+    Placement: placementJson(spec.placement),
     ForceUpdate: spec.forceUpdate,
   };
 }
 
 function resourcesJson(resources: Resources): Json {
-  return compact({ NanoCPUs: resources.nanoCpus, MemoryBytes: resources.memoryBytes, Pids: resources.pids });
+  return compact({
+    NanoCPUs: resources.nanoCpus,
+    MemoryBytes: resources.memoryBytes,
+    Pids: resources.pids,
+    GenericResources: genericJson(resources.generic),
+  });
+}
+
+/** A number of something, or single ones by name, as nodes declare and tasks hold them. */
+export function genericJson(generic: readonly GenericResource[]): readonly Json[] {
+  return generic.flatMap(({ kind, count, names }): readonly Json[] =>
+    names.length > 0
+      ? names.map((name) => ({ NamedResourceSpec: { Kind: kind, Value: name } }))
+      : [{ DiscreteResourceSpec: { Kind: kind, Value: count } }],
+  );
+}
+
+/** Strategy and Affinities are fields that Docker does not have. */
+function placementJson(placement: Placement): Json {
+  return compact({
+    Constraints: placement.constraints,
+    Preferences: placement.preferences.map(({ spread }) => ({ Spread: { SpreadDescriptor: spread } })),
+    MaxReplicas: placement.maxReplicasPerNode,
+    Platforms: placement.platforms.map(({ architecture, os }) => compact({ Architecture: architecture, OS: os })),
+    Strategy: placement.strategy === Placement_Strategy.BINPACK ? "binpack" : undefined,
+    Affinities: placement.affinities,
+  });
 }
 
 function restartJson(policy: RestartPolicy): Json {

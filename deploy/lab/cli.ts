@@ -9,7 +9,7 @@ import { SwarmError } from "../../proto/base/errors.ts";
 import { humanDuration, parseDuration } from "../../proto/base/units.ts";
 import { type Context, print } from "../cli/context.ts";
 import { formatList } from "../cli/format/list.ts";
-import { wholeNumber } from "../cli/options.ts";
+import { collect, wholeNumber } from "../cli/options.ts";
 import { untilUp } from "./cluster.ts";
 import { type Lab, MANAGERS_MAX, NODES_MAX, listLabs, nodeOf, placesOf, planLab, readLab } from "./lab.ts";
 import { type Direction, cutNode, healNode } from "./network.ts";
@@ -18,6 +18,13 @@ import { labDown, labUp } from "./up-down.ts";
 
 interface Named {
   readonly name: string;
+}
+
+interface UpOptions extends Named {
+  readonly managers: string;
+  readonly workers: string;
+  readonly dispatcherHeartbeat?: string;
+  readonly nodeGenericResource?: readonly string[];
 }
 
 export function addLab(command: Command, context: Context): void {
@@ -40,13 +47,25 @@ export function addLab(command: Command, context: Context): void {
       "--dispatcher-heartbeat <duration>",
       "Heartbeat period of the nodes; down after three are missed (default 5s)",
     )
-    .action(async (options: Named & { managers: string; workers: string; dispatcherHeartbeat?: string }) => {
+    .option(
+      "--node-generic-resource <resource>",
+      "What the nodes declare beside their machine ([NODE:]gpu=4, [NODE:]gpu=UUID1)",
+      collect,
+    )
+    .action(async (options: UpOptions) => {
       mustBeRoot();
       const managers = wholeNumber(options.managers, { flag: "--managers", min: 1, max: MANAGERS_MAX });
       const workers = wholeNumber(options.workers, { flag: "--workers", min: 0, max: NODES_MAX });
       const heartbeat = options.dispatcherHeartbeat;
       const heartbeatPeriodMs = heartbeat === undefined ? undefined : parseDuration(heartbeat);
-      const lab = planLab({ name: options.name, managers, workers, nowMs: context.now(), heartbeatPeriodMs });
+      const lab = planLab({
+        name: options.name,
+        managers,
+        workers,
+        nowMs: context.now(),
+        heartbeatPeriodMs,
+        genericResources: options.nodeGenericResource,
+      });
       await labUp(lab, signal);
       const flag = options.name === "lab" ? "" : ` --name ${options.name}`;
       print(

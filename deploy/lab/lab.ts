@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SwarmError } from "../../proto/base/errors.ts";
+import { parseNodeResources } from "../../proto/model/generic-resource.ts";
 
 export interface LabNode {
   /** m1 ... for managers, w1 ... for workers. */
@@ -21,6 +22,8 @@ export interface Lab {
   readonly createdAtMs: number;
   /** Of the cluster's nodes; a node counts as down after three silent ones. Absent: the cluster's default. */
   readonly heartbeatPeriodMs?: number;
+  /** What daemons declare beside their machine, by node: "gpu=4". Absent: nothing. */
+  readonly genericResources?: Readonly<Record<string, readonly string[]>>;
 }
 
 const STATE_ROOT = "/var/lib/tsswarm-lab";
@@ -78,8 +81,10 @@ export function planLab(options: {
   readonly workers: number;
   readonly nowMs: number;
   readonly heartbeatPeriodMs?: number | undefined;
+  /** "gpu=4" for every node, "w1:gpu=4" for one. */
+  readonly genericResources?: readonly string[] | undefined;
 }): Lab {
-  const { name, managers, workers, heartbeatPeriodMs } = options;
+  const { name, managers, workers, heartbeatPeriodMs, genericResources = [] } = options;
   if (!NAME.test(name)) {
     throw new SwarmError(
       "InvalidArgument",
@@ -102,8 +107,31 @@ export function planLab(options: {
     name,
     createdAtMs: options.nowMs,
     ...(heartbeatPeriodMs === undefined ? {} : { heartbeatPeriodMs }),
+    ...(genericResources.length === 0 ? {} : { genericResources: declaredBy(nodes, genericResources) }),
     nodes: nodes.map((node, index) => ({ ...node, address: `10.77.0.${11 + index}` })),
   };
+}
+
+function declaredBy(
+  nodes: readonly { readonly name: string }[],
+  given: readonly string[],
+): Readonly<Record<string, readonly string[]>> {
+  const parts = given.map((text) => {
+    const [, node, resource] = /^(?:([a-z0-9-]+):)?([^:]+=.+)$/.exec(text) ?? [];
+    if (resource === undefined || (node !== undefined && !nodes.some(({ name }) => name === node)))
+      throw new SwarmError(
+        "InvalidArgument",
+        `invalid --node-generic-resource "${text}": it must be [NODE:]KIND=VALUE, and the nodes are ${nodes.map(({ name }) => name).join(", ")}`,
+      );
+    parseNodeResources([resource]);
+    return { node, resource };
+  });
+  return Object.fromEntries(
+    nodes.map(({ name }) => [
+      name,
+      parts.filter(({ node }) => node === undefined || node === name).map(({ resource }) => resource),
+    ]),
+  );
 }
 
 export async function saveLab(lab: Lab): Promise<void> {

@@ -32,6 +32,7 @@ export async function startDaemon(lab: Lab, node: LabNode): Promise<void> {
       ...["--socket", places.socket],
       ...["--cgroup-parent", places.cgroupParent],
       ...["--advertise-addr", node.address],
+      ...(lab.genericResources?.[node.name] ?? []).flatMap((text) => ["--node-generic-resource", text]),
     ];
     // Every program of the chain replaces itself by the next, so that the pid stays the daemon's.
     const named = ["unshare", "--uts", "--", "sh", "-c", 'hostname "$0" && exec "$@"', node.name, ...daemon];

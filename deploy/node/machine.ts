@@ -30,7 +30,12 @@ export async function openMachine(surroundings: Surroundings, signal: AbortSigna
   const { stateDir, runDir, cgroupParent } = options;
   const nodeHostname = hostname();
   const describe = (): Promise<NodeDescription> =>
-    describeNode({ hostname: nodeHostname, engineVersion: VERSION, engineLabels: options.labels });
+    describeNode({
+      hostname: nodeHostname,
+      engineVersion: VERSION,
+      engineLabels: options.labels,
+      genericResources: options.genericResources,
+    });
   const network = new NodeNetwork({ dir: join(stateDir, "network"), clock, logger: logger.child("network") });
   // The store asks the executor which images are in use, and the executor asks the store for images.
   const images: ImageStore = new ImageStore({

@@ -4,6 +4,8 @@ import { isAbsolute } from "node:path";
 import { Command, Option } from "commander";
 import { SwarmError } from "../../proto/base/errors.ts";
 import type { LogLevel } from "../../proto/base/log.ts";
+import type { GenericResource } from "../../proto/gen/specs.ts";
+import { parseNodeResources } from "../../proto/model/generic-resource.ts";
 import { versionLine } from "../version.ts";
 
 export interface DaemonOptions {
@@ -16,6 +18,8 @@ export interface DaemonOptions {
   readonly listenAddr: string;
   readonly cgroupParent: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Resources that only the operator knows. */
+  readonly genericResources: readonly GenericResource[];
   readonly logLevel: LogLevel;
 }
 
@@ -38,6 +42,12 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions {
       (value: string, all: string[]) => [...all, value],
       [],
     )
+    .option(
+      "--node-generic-resource <resource>",
+      "Resource that tasks can reserve (gpu=4, or single ones by name: gpu=UUID1)",
+      (value: string, all: string[]) => [...all, value],
+      [],
+    )
     .addOption(
       new Option("--log-level <level>", "What is logged").choices(["debug", "info", "warn", "error"]).default("info"),
     )
@@ -51,6 +61,7 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions {
     advertiseAddr: string;
     cgroupParent: string;
     label: readonly string[];
+    nodeGenericResource: readonly string[];
     logLevel: LogLevel;
   }>();
   const { stateDir, runDir, listenAddr, advertiseAddr, cgroupParent, logLevel } = given;
@@ -63,7 +74,9 @@ export function parseDaemonOptions(argv: readonly string[]): DaemonOptions {
   })) {
     if (!isAbsolute(path)) throw new SwarmError("InvalidArgument", `${flag} ${path} must be an absolute path`);
   }
-  return { stateDir, runDir, socket, listenAddr, advertiseAddr, cgroupParent, labels: labelsOf(given.label), logLevel };
+  const labels = labelsOf(given.label);
+  const genericResources = parseNodeResources(given.nodeGenericResource);
+  return { stateDir, runDir, socket, listenAddr, advertiseAddr, cgroupParent, labels, genericResources, logLevel };
 }
 
 function labelsOf(texts: readonly string[]): Record<string, string> {

@@ -1,10 +1,10 @@
 // Whether a task template may be what it asks: resources, restart policy and placement; its container is checked apart.
 
-import { type Placement, type Resources, type RestartPolicy, RestartPolicy_Condition } from "../../proto/gen/specs.ts";
+import { type Resources, type RestartPolicy, RestartPolicy_Condition } from "../../proto/gen/specs.ts";
 import type { WholeTaskSpec } from "../../proto/model/objects.ts";
-import { type Field, checkEnum, checkList, checkNumber, checkText, invalid, refused } from "./validate.ts";
+import { type Field, checkEnum, checkNumber, invalid, refused } from "./validate.ts";
 import { checkContainer } from "./validate-container.ts";
-import { parseConstraint } from "../../proto/model/constraint.ts";
+import { checkGeneric, checkPlacement } from "./validate-placement.ts";
 
 const MEMORY_BYTES_MIN = 4 * 1_048_576;
 const MEMORY_BYTES_MAX = 2 ** 50;
@@ -18,6 +18,7 @@ export function checkTask({ path, value: task }: Field<WholeTaskSpec>): void {
   checkContainer({ path: `${path}.container`, value: task.container });
   checkResources({ path: `${path}.limits`, value: task.limits });
   checkResources({ path: `${path}.reservations`, value: task.reservations });
+  checkGeneric({ path: `${path}.reservations.generic`, value: task.reservations.generic });
   checkReserved(task);
   checkRestart({ path: `${path}.restart`, value: task.restart });
   checkPlacement({ path: `${path}.placement`, value: task.placement });
@@ -36,6 +37,8 @@ function checkResources({ path, value }: Field<Resources>): void {
 function checkReserved({ limits, reservations }: WholeTaskSpec): void {
   if (reservations.pids !== 0)
     throw refused("task.reservations.pids", "pids cannot be reserved: set task.limits.pids instead");
+  if (limits.generic.length > 0)
+    throw refused("task.limits.generic", "generic resources have no limit: set task.reservations.generic instead");
   if (limits.memoryBytes !== 0 && reservations.memoryBytes > limits.memoryBytes)
     throw refused(
       "task.reservations.memory_bytes",
@@ -53,15 +56,4 @@ function checkRestart({ path, value: restart }: Field<RestartPolicy>): void {
   checkNumber({ path: `${path}.delay_ms`, value: restart.delayMs ?? 0 }, { min: 0, max: DURATION_MS_MAX });
   checkNumber({ path: `${path}.max_attempts`, value: restart.maxAttempts }, { min: 0, max: COUNT_MAX });
   checkNumber({ path: `${path}.window_ms`, value: restart.windowMs }, { min: 0, max: DURATION_MS_MAX });
-}
-
-function checkPlacement({ path, value: placement }: Field<Placement>): void {
-  checkList({ path: `${path}.constraints`, value: placement.constraints }, 64, (constraint) => {
-    checkText(constraint, 512);
-    parseConstraint(constraint.value);
-  });
-  checkNumber(
-    { path: `${path}.max_replicas_per_node`, value: placement.maxReplicasPerNode },
-    { min: 0, max: COUNT_MAX },
-  );
 }

@@ -1,6 +1,7 @@
 // `tsswarm node inspect --pretty`.
 
 import { printBytes } from "../../../proto/base/units.ts";
+import { printResource } from "../../../proto/model/generic-resource.ts";
 import type { WholeNode } from "../../../proto/model/objects.ts";
 import { availabilityName, managerStatusName, nodeStateName, roleName } from "../../docker/objects.ts";
 import { type Section, pretty } from "../format/pretty.ts";
@@ -48,6 +49,7 @@ export function prettyNode(node: WholeNode): string {
       [
         ["CPUs", String((description.resources?.nanoCpus ?? 0) / 1e9)],
         ["Memory", printBytes(description.resources?.memoryBytes ?? 0)],
+        ["Generic Resources", (description.resources?.generic ?? []).map(printResource)],
       ],
     ],
     ["Engine Version", description.engineVersion],

@@ -7,10 +7,11 @@ import { parseBytes, parseCpus, parseDuration } from "../../../proto/base/units.
 import { RestartPolicy_Condition } from "../../../proto/gen/specs.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../../proto/model/objects.ts";
 import { addSwitch, wholeNumber } from "../options.ts";
+import { STRATEGY } from "./flags-placement.ts";
 
 type Change = (spec: WholeServiceSpec, value: string) => WholeServiceSpec;
 
-interface Flag {
+export interface Flag {
   /** As commander writes it: "--limit-cpu <decimal>". */
   readonly flag: string;
   readonly help: string;
@@ -110,6 +111,7 @@ const VALUE_FLAGS: readonly Flag[] = [
     help: "Maximum number of tasks per node (default 0 = unlimited)",
     set: inTask("placement", (value) => ({ maxReplicasPerNode: count("--replicas-max-per-node")(value) })),
   },
+  STRATEGY,
   {
     flag: "--restart-condition <condition>",
     help: 'Restart when condition is met ("none", "on-failure", "any") (default "any")',

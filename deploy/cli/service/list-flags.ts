@@ -7,13 +7,14 @@ import type { PortConfig, Ulimit } from "../../../proto/gen/specs.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../../proto/model/objects.ts";
 import { protocolName } from "../../docker/spec.ts";
 import { collect, envFile, envOf, labelsOf } from "../options.ts";
+import { AFFINITIES, GENERIC_RESOURCES, PLATFORMS, PREFERENCES } from "./flags-placement.ts";
 import type { Given } from "./flags.ts";
 import { parseMount } from "./parse-mount.ts";
 import { parsePublish } from "./parse-port.ts";
 
 type Shell = Readonly<Record<string, string | undefined>>;
 
-interface ListFlag<T> {
+export interface ListFlag<T> {
   /** The flag at create; update has NAME-add and NAME-rm. */
   readonly name: string;
   readonly short?: string;
@@ -162,6 +163,10 @@ const LIST_FLAGS: readonly AnyListFlag[] = [
     key: withoutBlanks,
     matches: (item, text) => withoutBlanks(item) === withoutBlanks(text),
   }),
+  listFlag(PREFERENCES),
+  listFlag(PLATFORMS),
+  listFlag(AFFINITIES),
+  listFlag(GENERIC_RESOURCES),
   listFlag({
     name: "mount",
     help: "Attach a filesystem mount to the service",

@@ -2,12 +2,14 @@
 
 import { humanDuration, printBytes, printCpus, printDuration } from "../../../proto/base/units.ts";
 import { UpdateStatus_State } from "../../../proto/gen/objects.ts";
-import { type Resources, PortConfig_PublishMode } from "../../../proto/gen/specs.ts";
+import { type Resources, Placement_Strategy, PortConfig_PublishMode } from "../../../proto/gen/specs.ts";
 import { DEFAULTS } from "../../../proto/model/defaults.ts";
+import { printResource } from "../../../proto/model/generic-resource.ts";
 import type { WholeService } from "../../../proto/model/objects.ts";
 import { replicasOf } from "../../../proto/model/service-mode.ts";
 import { protocolName } from "../../docker/spec.ts";
 import { type Section, pretty } from "../format/pretty.ts";
+import { printPlatform } from "./flags-placement.ts";
 
 const CONDITIONS = ["any", "on-failure", "none"] as const;
 const UPDATE_STATES: Readonly<Record<UpdateStatus_State, string>> = {
@@ -56,6 +58,10 @@ export function prettyService(service: WholeService, nowMs: number): string {
       "Placement",
       [
         ["Constraints", placement.constraints],
+        ["Preferences", placement.preferences.map(({ spread }) => `spread=${spread}`)],
+        ["Platforms", placement.platforms.map(printPlatform)],
+        ["Affinities", placement.affinities],
+        ["Strategy", placement.strategy === Placement_Strategy.BINPACK ? "binpack" : ""],
         ["Max Replicas Per Node", placement.maxReplicasPerNode === 0 ? "" : String(placement.maxReplicasPerNode)],
       ],
     ],
@@ -113,5 +119,6 @@ function resources(limits: Resources): readonly Section[] {
     ["CPU", limits.nanoCpus === 0 ? "" : printCpus(limits.nanoCpus)],
     ["Memory", limits.memoryBytes === 0 ? "" : printBytes(limits.memoryBytes)],
     ["Pids", limits.pids === 0 ? "" : String(limits.pids)],
+    ["Generic Resources", limits.generic.map(printResource)],
   ];
 }

@@ -33,13 +33,15 @@ export interface TestLabOptions {
   readonly managers?: number;
   readonly workers: number;
   readonly heartbeatPeriodMs?: number;
+  /** "gpu=4" for every node, "w1:gpu=4" for one. */
+  readonly genericResources?: readonly string[];
 }
 
 /** To be called at the top of a test file: registers the taking down for the end of the process. */
 export async function openTestLab(options: TestLabOptions): Promise<TestLab> {
   const name = `t${process.pid}-${options.name}`;
-  const { managers = 1, workers, heartbeatPeriodMs } = options;
-  const lab = planLab({ name, managers, workers, nowMs: systemClock.now(), heartbeatPeriodMs });
+  const { managers = 1, workers, heartbeatPeriodMs, genericResources } = options;
+  const lab = planLab({ name, managers, workers, nowMs: systemClock.now(), heartbeatPeriodMs, genericResources });
   const test = new TestLab(lab);
   after(() => test.close());
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
