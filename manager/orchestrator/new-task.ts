@@ -6,9 +6,11 @@ import type { UnixMs } from "../../proto/base/clock.ts";
 import { Task, TaskStatus } from "../../proto/gen/objects.ts";
 import { type WholeService, type WholeTask, wholeTask } from "../../proto/model/objects.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
+import { UPDATE_CAUSE, isPaused, isUnderWay } from "../../proto/model/update-plan.ts";
 import type { SlotName } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { isOutOfTheWay, isOver, slotOf } from "./slots.ts";
+import { isOutdated } from "./outdated.ts";
+import { type Slot, isOutOfTheWay, isOver, slotOf } from "./slots.ts";
 
 /** What the maker of a task says of it; the spec is the service's newest. */
 export interface NewTaskOptions {
@@ -30,14 +32,20 @@ export const NO_RESTARTS: NewTaskOptions["restarts"] = { restarts: 0, restartedA
 export function newTask(
   tx: ReadTx,
   service: WholeService,
-  options: NewTaskOptions & { readonly slot: number; readonly nodeId?: string; readonly replaces?: string },
+  options: NewTaskOptions & {
+    readonly slot: number;
+    readonly nodeId?: string;
+    readonly replaces?: string;
+    /** Whose spec it has; absent: the service's newest. */
+    readonly like?: WholeTask | undefined;
+  },
 ): WholeTask {
-  const { id, slot, nodeId = "", now, delayMs, replaces = "", cause = "" } = options;
+  const { id, slot, nodeId = "", now, delayMs, replaces = "", cause = "", like } = options;
   const others = tx.tasks.bySlot({ serviceId: service.id, slot, nodeId });
   const waits = delayMs > 0 || others.some((task) => task.id !== replaces && !isOutOfTheWay(tx, task));
   const task = Task.create({
     id,
-    specVersion: service.specVersion,
+    specVersion: like?.specVersion ?? service.specVersion,
     serviceId: service.id,
     slot,
     nodeId: slot === 0 ? nodeId : "",
@@ -52,7 +60,7 @@ export function newTask(
     cause,
     jobIteration: service.jobStatus?.iteration ?? 0,
   });
-  return wholeTask({ ...task, spec: service.spec.task });
+  return wholeTask({ ...task, spec: like?.spec ?? service.spec.task });
 }
 
 /** Of a replacement: `startFirst` lets a running task run until its successor does, else it is stopped at once. */
@@ -63,7 +71,8 @@ export interface ReplaceOptions extends NewTaskOptions {
 
 /**
  * Makes another task in the slot of `old`, which is stopped at once or, start-first, when its successor runs. One whose successor
- * is there already is only stopped. False when the transaction has no room.
+ * is there already is only stopped, and so is a successor that is not wanted any more while the task before it is. False when the
+ * transaction has no room.
  */
 export function replaceTask(
   tx: WriteTx,
@@ -72,18 +81,42 @@ export function replaceTask(
 ): boolean {
   const { old, service } = pair;
   const slot = slotOf(tx, old);
-  if (slot?.outgoing?.id === old.id) return stopTask(tx, old, options.limit);
+  if (slot?.outgoing?.id === old.id || (slot !== undefined && isReturning(slot, service)))
+    return stopTask(tx, old, options.limit);
   const runsOn = options.startFirst === true && isServing(old);
   if (!tx.fits(options.limit, [old, { ...old, id: options.id }])) return false;
   if (!runsOn) stopTask(tx, old, options.limit);
   const replaces = runsOn ? old.id : (slot?.outgoing?.id ?? "");
-  const fresh = newTask(tx, service, { ...options, slot: old.slot, nodeId: old.nodeId, replaces });
+  const like = isHeldBack(old, service) && options.cause !== UPDATE_CAUSE ? old : undefined;
+  const cause = options.cause ?? causeOf(old, service);
+  const fresh = newTask(tx, service, { ...options, slot: old.slot, nodeId: old.nodeId, replaces, like, cause });
   assert(
     !tx.tasks.bySlot(fresh).some((task) => wantsToRun(task.desiredState) && task.id !== replaces),
     `slot ${fresh.slot} of service ${service.spec.name} has no wanted task when it gets one`,
   );
   tx.tasks.create(fresh);
   return true;
+}
+
+/**
+ * Does a person hold the newest spec back from the slot of this task? Who follows it for another reason is what it was: neither a
+ * paused update nor a canary goes on by a crash or the loss of a node.
+ */
+function isHeldBack(task: WholeTask, service: WholeService): boolean {
+  const { updateStatus: status } = service;
+  const isWaiting = isPaused(status) || (status !== undefined && status.canary > 0);
+  return isWaiting && isOutdated(task, service);
+}
+
+/** Whoever brings a slot to the newest spec while an update is under way does the update's work, and is watched as its own. */
+function causeOf(old: WholeTask, service: WholeService): string {
+  return isUnderWay(service.updateStatus) && isOutdated(old, service) ? UPDATE_CAUSE : "";
+}
+
+/** Is the successor unwanted and the task before it, which runs on, what the service asks for? */
+export function isReturning({ current, outgoing }: Slot, service: WholeService): boolean {
+  if (outgoing === undefined || !isServing(outgoing)) return false;
+  return isOutdated(current, service) && !isOutdated(outgoing, service);
 }
 
 /** Does it run, and is it meant to? */

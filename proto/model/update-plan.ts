@@ -21,18 +21,21 @@ const STATES: Readonly<Record<UpdateStatus_State, string>> = {
 export const UPDATE_CAUSE = "update";
 
 type Status = UpdateStatus | undefined;
+type In<State extends UpdateStatus_State> = UpdateStatus & { readonly state: State };
 
 export function updateStateName(state: UpdateStatus_State): string {
   return STATES[state];
 }
 
 /** Are slots being brought to the newest spec? */
-export function isUnderWay(status: Status): status is UpdateStatus {
+export function isUnderWay(
+  status: Status,
+): status is In<UpdateStatus_State.UPDATING | UpdateStatus_State.ROLLBACK_STARTED> {
   return status?.state === UpdateStatus_State.UPDATING || status?.state === UpdateStatus_State.ROLLBACK_STARTED;
 }
 
 /** Does the update wait for a person? */
-export function isPaused(status: Status): status is UpdateStatus {
+export function isPaused(status: Status): status is In<UpdateStatus_State.PAUSED | UpdateStatus_State.ROLLBACK_PAUSED> {
   return status?.state === UpdateStatus_State.PAUSED || status?.state === UpdateStatus_State.ROLLBACK_PAUSED;
 }
 

@@ -14,6 +14,7 @@ import {
   NodeStatus_State,
   Service,
   type TaskState as State,
+  UpdateStatus,
 } from "../../proto/gen/objects.ts";
 import { NodeSpec, type NodeSpec_Availability, Resources } from "../../proto/gen/specs.ts";
 import {
@@ -44,6 +45,8 @@ export class FakeCluster {
   nowMs = 1_700_000_000_000;
   /** Tasks of these services stop only when `settle` is told so: "stuck". */
   readonly stubborn: Set<string> = new Set();
+  /** What becomes of a task instead of its next step; undefined: nothing else. The state it is in: it stays in it. */
+  fate: (task: WholeTask) => State | undefined = () => undefined;
   /** Called after each committed run of the passes. */
   afterRun: (view: ReadTx) => void = () => undefined;
   #runner: PassRunner;
@@ -127,7 +130,7 @@ export class FakeCluster {
   }
 
   /** As `service update` does it. */
-  updateService(id: string, change: (spec: WholeServiceSpec) => WholeServiceSpec): void {
+  updateService(id: string, change: (spec: WholeServiceSpec) => WholeServiceSpec, canary = 0): void {
     this.commit((tx) => {
       const service = tx.services.get(id);
       if (service === undefined) return;
@@ -136,8 +139,9 @@ export class FakeCluster {
       tx.services.update({
         ...service,
         spec: sameTask ? { ...spec, task: service.spec.task } : spec,
+        previousSpec: sameTask ? service.previousSpec : service.spec,
         specVersion: service.specVersion + (sameTask ? 0 : 1),
-        updateStatus: sameTask ? service.updateStatus : undefined,
+        updateStatus: sameTask ? service.updateStatus : UpdateStatus.create({ canary }),
       });
     });
   }
@@ -202,8 +206,8 @@ export class FakeCluster {
     for (const task of this.view.tasks.all()) {
       const node = this.view.nodes.get(task.nodeId);
       if (node?.status.state !== NodeStatus_State.READY) continue;
-      const state = this.#nextState(task);
-      if (state === undefined) continue;
+      const state = this.fate(task) ?? this.#nextState(task);
+      if (state === undefined || state === task.status.state) continue;
       this.report(task, state);
       moved = true;
     }

@@ -11,6 +11,7 @@ import {
   PortConfig_PublishMode,
   Resources,
   ServiceSpec,
+  UpdateConfig_FailureAction,
 } from "../../../proto/gen/specs.ts";
 import { type WholeServiceSpec, wholeServiceSpec } from "../../../proto/model/objects.ts";
 import { replicasOf } from "../../../proto/model/service-mode.ts";
@@ -63,7 +64,9 @@ const op: fc.Arbitrary<Op> = fc.oneof(
 function specOf(id: string): WholeServiceSpec {
   const base = wholeServiceSpec(ServiceSpec.create({ name: id }));
   const { task } = base;
-  const spec: WholeServiceSpec = { ...base, mode: { $case: "replicated", value: { replicas: 3 } } };
+  // An update that paused would be at rest without being as specified.
+  const update = { ...base.update, failureAction: UpdateConfig_FailureAction.CONTINUE };
+  const spec: WholeServiceSpec = { ...base, update, mode: { $case: "replicated", value: { replicas: 3 } } };
   const port = PortConfig.create({ targetPort: 80, publishedPort: 8080, publishMode: PortConfig_PublishMode.HOST });
   if (id === "s2") {
     const reservations = { ...Resources.create(), nanoCpus: 3e9, memoryBytes: 100 };

@@ -264,23 +264,22 @@ test("a forced update restarts all tasks and a changed host port does too", () =
   assert.ok(fake.running("s1").every((task) => task.ports.length === 1 && !second.has(task.id)));
 });
 
-test("an update waits at the slot whose new task does not start, and says why", () => {
+test("an update waits at the slot whose new task finds no place, and says why", () => {
   const fake = web(3, spec(3));
-  fake.updateService("s1", image("broken:1"));
   const good = fake.running("s1").map((task) => task.id);
-  for (let round = 0; round < 4; round += 1) {
-    fake.run();
-    for (let step = 0; step < 20; step += 1) {
-      const fresh = fake.wanted("s1").find((task) => task.spec.container.image === "broken:1");
-      if (fresh?.status.state === TaskState.STARTING) fake.report(fresh, TaskState.REJECTED, "no such image: broken:1");
-      if (!fake.step() && !fake.run()) fake.nowMs += 5_000;
-    }
-  }
+  const reserve = (nanoCpus: number) => (before: WholeServiceSpec) => ({
+    ...before,
+    task: { ...before.task, reservations: { ...before.task.reservations, nanoCpus } },
+  });
+  fake.updateService("s1", reserve(64e9));
+  for (let step = 0; step < 20; step += 1) if (!fake.run()) fake.step();
   assert.equal(fake.running("s1").filter((task) => good.includes(task.id)).length, 2);
-  assert.match(fake.service("s1").updateStatus?.message ?? "", /web\.1 does not run yet: no such image: broken:1/);
-  fake.updateService("s1", image("web:3"));
+  const { updateStatus } = fake.service("s1");
+  assert.equal(updateStatus?.state, UpdateStatus_State.UPDATING);
+  assert.match(updateStatus.message, /^update in progress: web\.1 does not run yet: no suitable node \(/);
+  fake.updateService("s1", reserve(0));
   fake.settle();
-  assert.equal(fake.running("s1").filter((task) => task.spec.container.image === "web:3").length, 3);
+  assert.equal(fake.running("s1").length, 3);
 });
 
 test("a drained node ends empty, its tasks replaced elsewhere at once", () => {
