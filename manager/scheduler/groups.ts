@@ -15,6 +15,8 @@ export interface Group {
 
 export class Groups {
   readonly #groups = new Map<string, Group>();
+  /** Those with parked tasks. */
+  readonly #parked = new Set<Group>();
   readonly #groupOf = new Map<string, Group>();
   readonly #dirty = new Set<Group>();
   /** Those that wait for others are looked at after them. */
@@ -57,6 +59,7 @@ export class Groups {
     this.#groupOf.delete(id);
     group.waiting.delete(id);
     group.parked.delete(id);
+    if (group.parked.size === 0) this.#parked.delete(group);
     if (group.waiting.size > 0 || group.parked.size > 0) return;
     this.#groups.delete(group.key);
     this.clean(group);
@@ -66,18 +69,19 @@ export class Groups {
   park(group: Group, id: string): void {
     group.waiting.delete(id);
     group.parked.add(id);
+    this.#parked.add(group);
   }
 
   /** All that found no node are to be looked at one by one. */
   unpark(group: Group): void {
     for (const id of group.parked) group.waiting.add(id);
     group.parked.clear();
+    this.#parked.delete(group);
   }
 
   /** Something happened that may let parked tasks find a place. */
   retry(which: "all" | "attracted"): void {
-    for (const group of this.#groups.values())
-      if (group.parked.size > 0 && (which === "all" || group.isAttracted)) this.#mark(group);
+    for (const group of this.#parked) if (which === "all" || group.isAttracted) this.#mark(group);
   }
 
   clean(group: Group): void {

@@ -234,8 +234,7 @@ export class Store implements ReplayTarget {
     for (const event of events) {
       const { kind, object: written } = event;
       const old = this.#committed.rows[kind].get(written.id);
-      const object =
-        event.action === "remove" ? undefined : deepFreeze({ ...written, meta: { ...written.meta, version: index } });
+      const object = event.action === "remove" ? undefined : withVersion(written, index);
       put(this.#committed, { kind, id: written.id, object });
       // A later transaction on its way may have written over it: that one keeps its place.
       const isNewest = this.#flights.length === 0 || this.#newest.rows[kind].get(written.id) === written;
@@ -305,6 +304,11 @@ function checkBounds(tx: Transaction): void {
       `a change of ${tx.changeCount} objects and ${tx.changeBytes} bytes is too large for one transaction, which holds ${transactionChangesMax} and ${transactionBytesMax}; split it`,
     );
   }
+}
+
+/** What was written is frozen all the way down already. */
+function withVersion(written: Objects[Kind], version: number): Objects[Kind] {
+  return Object.freeze({ ...deepFreeze(written), meta: Object.freeze({ ...written.meta, version }) });
 }
 
 /** The parts are of one kind; the compiler cannot follow that through the union. */

@@ -16,35 +16,57 @@ export type Kind = keyof Objects;
 /** The order in which snapshots hold them: what is referred to comes before what refers to it. */
 export const KINDS: readonly Kind[] = ["cluster", "node", "service", "task", "revision"];
 
-/** Objects by something other than their id. Invariant: holds exactly the rows of its table for which `keyOf` gives a key. */
+/**
+ * Objects by something other than their id. It holds ids, so that a change that leaves the key alone costs nothing. Invariant: the
+ * ids of exactly those rows of its table that have the key.
+ */
 class Index<T extends { readonly id: string }> {
   readonly #keyOf: (object: T) => string;
-  readonly #groups = new Map<string, Map<string, T>>();
+  readonly #hasSameKey: (before: T, change: { readonly after: T }) => boolean;
+  readonly #groups = new Map<string, Set<string>>();
+  #rows: ReadonlyMap<string, T> = new Map();
 
-  constructor(keyOf: (object: T) => string) {
+  constructor(
+    keyOf: (object: T) => string,
+    hasSameKey: (before: T, change: { readonly after: T }) => boolean = (before, { after }) =>
+      keyOf(before) === keyOf(after),
+  ) {
     this.#keyOf = keyOf;
+    this.#hasSameKey = hasSameKey;
+  }
+
+  /** Of this table. */
+  attach(rows: ReadonlyMap<string, T>): void {
+    this.#rows = rows;
   }
 
   get(key: string): readonly T[] {
-    const group = this.#groups.get(key);
-    return group === undefined ? [] : [...group.values()];
+    const found: T[] = [];
+    for (const id of this.#groups.get(key) ?? NOBODY) {
+      const row = this.#rows.get(id);
+      if (row !== undefined) found.push(row);
+    }
+    return found;
   }
 
   replace(change: { readonly before: T | undefined; readonly after: T | undefined }): void {
     const { before, after } = change;
-    const keyBefore = before === undefined ? undefined : this.#keyOf(before);
-    const keyAfter = after === undefined ? undefined : this.#keyOf(after);
-    if (before !== undefined && keyBefore !== undefined && keyBefore !== keyAfter) {
-      const group = this.#groups.get(keyBefore);
+    if (before !== undefined) {
+      if (after !== undefined && this.#hasSameKey(before, { after })) return;
+      const key = this.#keyOf(before);
+      const group = this.#groups.get(key);
       group?.delete(before.id);
-      if (group?.size === 0) this.#groups.delete(keyBefore);
+      if (group?.size === 0) this.#groups.delete(key);
     }
-    if (after === undefined || keyAfter === undefined) return;
-    let group = this.#groups.get(keyAfter);
-    if (group === undefined) this.#groups.set(keyAfter, (group = new Map<string, T>()));
-    group.set(after.id, after);
+    if (after === undefined) return;
+    const key = this.#keyOf(after);
+    const group = this.#groups.get(key);
+    if (group === undefined) this.#groups.set(key, new Set([after.id]));
+    else group.add(after.id);
   }
 }
+
+const NOBODY: ReadonlySet<string> = new Set();
 
 class Table<T extends { readonly id: string }> {
   readonly #rows = new Map<string, T>();
@@ -52,6 +74,7 @@ class Table<T extends { readonly id: string }> {
 
   constructor(indexes: readonly Index<T>[]) {
     this.#indexes = indexes;
+    for (const index of indexes) index.attach(this.#rows);
   }
 
   get(id: string): T | undefined {
@@ -85,11 +108,16 @@ export function slotKey({ serviceId, slot, nodeId }: SlotName): string {
   return slot === 0 ? `${serviceId}/@${nodeId}` : `${serviceId}/${slot}`;
 }
 
+function hasSameSlot(before: SlotName, { after }: { readonly after: SlotName }): boolean {
+  if (before.slot !== after.slot || before.serviceId !== after.serviceId) return false;
+  return after.slot !== 0 || before.nodeId === after.nodeId;
+}
+
 export class Tables {
   readonly servicesByName: Index<WholeService> = new Index((service) => service.spec.name);
   readonly tasksByService: Index<WholeTask> = new Index((task) => task.serviceId);
   readonly tasksByNode: Index<WholeTask> = new Index((task) => task.nodeId);
-  readonly tasksBySlot: Index<WholeTask> = new Index((task) => slotKey(task));
+  readonly tasksBySlot: Index<WholeTask> = new Index<WholeTask>(slotKey, hasSameSlot);
   readonly revisionsByService: Index<WholeRevision> = new Index((revision) => revision.serviceId);
   readonly rows: { readonly [K in Kind]: Table<Objects[K]> } = {
     cluster: new Table<WholeCluster>([]),

@@ -17,6 +17,10 @@ export const PENDING_VERSION = -1;
 /** What passes may fill; the rest is room for what the estimate of sizes cannot know. */
 const BYTES_MAX = DEFAULTS.transactionBytesMax * 0.75;
 
+/** Of the id alone, and of what is stamped on an object as it is written. */
+const REMOVED_BYTES = 40;
+const META_BYTES = 60;
+
 type Step = {
   readonly [K in Kind]: { readonly kind: K; readonly id: string; readonly before: Objects[K] | undefined };
 }[Kind];
@@ -40,6 +44,8 @@ export class Transaction implements WriteTx {
   /** By id; ids are unique among all kinds. Invariant: holds exactly the ids of `#steps`. */
   readonly #touched = new Map<string, Touched>();
   #bytes = 0;
+  /** What `fits` was asked about last: most often it is written next. */
+  #sized: { readonly object: object; readonly bytes: number } | undefined;
   #open = true;
 
   constructor(tables: Tables, options: { readonly version: number; readonly atMs: UnixMs }) {
@@ -94,7 +100,9 @@ export class Transaction implements WriteTx {
     for (const object of objects) {
       const touched = this.#touched.get(object.id);
       if (touched === undefined) count += 1;
-      bytes += approximateBytes(object) - (touched?.bytes ?? 0);
+      const size = approximateBytes(object);
+      this.#sized = { object, bytes: size };
+      bytes += size - (touched?.bytes ?? 0);
     }
     return count <= Math.min(limit, DEFAULTS.transactionChangesMax) && bytes <= BYTES_MAX;
   }
@@ -123,16 +131,16 @@ export class Transaction implements WriteTx {
         assert(object.id !== "", `a ${kind} has an id`);
         if (table.get(object.id) !== undefined)
           throw new SwarmError("AlreadyExists", `${kind} ${object.id} already exists`);
-        this.#write(kind, object.id, this.#stamped(object, this.atMs));
+        this.#write(kind, object, this.#stamped(object, this.atMs));
       },
       update: (object) => {
         const before = found(object.id);
         checkStates(kind, { before, after: object });
-        this.#write(kind, object.id, this.#stamped(object, before.meta.createdAtMs));
+        this.#write(kind, object, this.#stamped(object, before.meta.createdAtMs));
       },
       remove: (id) => {
         found(id);
-        this.#write(kind, id, undefined);
+        this.#write(kind, { id }, undefined);
       },
     };
   }
@@ -141,14 +149,20 @@ export class Transaction implements WriteTx {
     return deepFreeze({ ...object, meta: { version: PENDING_VERSION, createdAtMs, updatedAtMs: this.atMs } });
   }
 
-  #write<K extends Kind>(kind: K, id: string, object: Objects[K] | undefined): void {
+  /** `asked` is the object as the writer gave it. */
+  #write<K extends Kind>(kind: K, asked: { readonly id: string }, object: Objects[K] | undefined): void {
     assert(this.#open, "a transaction is written only while its function runs");
+    const { id } = asked;
     const before = this.#tables.rows[kind].put(id, object);
     this.#steps.push({ kind, id, before } as Step);
-    const bytes = object === undefined ? 40 : approximateBytes(object);
+    const bytes = object === undefined ? REMOVED_BYTES : this.#sizeOf(asked, object);
     const touched = this.#touched.get(id);
     this.#bytes += bytes - (touched?.bytes ?? 0);
     this.#touched.set(id, { steps: (touched?.steps ?? 0) + 1, bytes });
+  }
+
+  #sizeOf(asked: object, object: object): number {
+    return this.#sized?.object === asked ? this.#sized.bytes + META_BYTES : approximateBytes(object);
   }
 
   #undoTo(mark: number): void {
