@@ -11,20 +11,12 @@ import type {
   ListServicesResponse,
   RefRequest,
   RemoveResponse,
-  ServiceWithCounts,
   UpdateServiceRequest,
 } from "../../proto/gen/control.ts";
-import { NodeStatus_State, Service } from "../../proto/gen/objects.ts";
+import { Service } from "../../proto/gen/objects.ts";
 import { newId } from "../../proto/model/ids.ts";
-import {
-  type WholeService,
-  type WholeServiceSpec,
-  type WholeTask,
-  wholeService,
-  wholeServiceSpec,
-} from "../../proto/model/objects.ts";
-import { replicasOf } from "../../proto/model/service-mode.ts";
-import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
+import { type WholeService, type WholeServiceSpec, wholeService, wholeServiceSpec } from "../../proto/model/objects.ts";
+import { SERVICE_MODES, modeOf, replicasOf } from "../../proto/model/service-mode.ts";
 import type { CallContext } from "../../proto/rpc/caller.ts";
 import { addRevision, revisionsOf } from "../store/revisions.ts";
 import type { Store } from "../store/store.ts";
@@ -33,6 +25,7 @@ import { authorOf } from "./author.ts";
 import { type FilterTable, compileFilters, hasLabel, oneOf } from "./filters.ts";
 import type { MemberFacts } from "./members.ts";
 import { resolve } from "./resolve.ts";
+import { serviceWithCounts } from "./service-counts.ts";
 import { compareText } from "./text.ts";
 import { validateServiceSpec } from "./validate-service.ts";
 import { refused } from "./validate.ts";
@@ -69,7 +62,7 @@ export async function createService(
 export function listServices(view: ReadTx, { filters }: ListRequest): ListServicesResponse {
   const services = live(view).filter(compileFilters(filters, FILTERS));
   services.sort((a, b) => compareText(a.spec.name, b.spec.name));
-  return { services: services.map((service) => withCounts(view, service)) };
+  return { services: services.map((service) => serviceWithCounts(view, service)) };
 }
 
 /** What the service was asked to be, the newest first. */
@@ -121,24 +114,9 @@ function isLive(service: WholeService | undefined): service is WholeService {
   return service !== undefined && !service.pendingDelete;
 }
 
-function withCounts(view: ReadTx, service: WholeService): ServiceWithCounts {
-  const tasks = [...view.tasks.byService(service.id)];
-  return {
-    service,
-    runningTasks: tasks.filter((task) => isServing(view, task)).length,
-    desiredTasks: replicasOf(service.spec) ?? 0,
-  };
-}
-
-/** Runs, is meant to, and on a node that is not known to be down. */
-function isServing(view: ReadTx, task: WholeTask): boolean {
-  if (task.status.state !== TaskState.RUNNING || !wantsToRun(task.desiredState)) return false;
-  return view.nodes.get(task.nodeId)?.status.state !== NodeStatus_State.DOWN;
-}
-
 const FILTERS: FilterTable<WholeService> = {
   id: (value) => (service) => service.id.startsWith(value),
   label: (value) => (service) => hasLabel(service.spec.labels, value),
-  mode: oneOf("mode", ["replicated"], (service) => service.spec.mode.$case),
+  mode: oneOf("mode", SERVICE_MODES, (service) => modeOf(service.spec)),
   name: (value) => (service) => service.spec.name.startsWith(value),
 };

@@ -1,11 +1,13 @@
 // Tasks that are where they may not be: on a node that is drained, down or gone, or that no longer meets the constraints. They are
-// stopped and replaced without a restart's delay and whatever the restart policy says: a move is no restart.
+// stopped and replaced without a restart's delay and whatever the restart policy says: a move is no restart. What belongs to a node
+// is not moved: the global pass stops it.
 
 import type { UnixMs } from "../../proto/base/clock.ts";
 import { NodeStatus_State } from "../../proto/gen/objects.ts";
 import { NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import { meetsConstraints, parseConstraint } from "../../proto/model/constraint.ts";
 import type { WholeNode, WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { isGlobal } from "../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
@@ -51,7 +53,7 @@ export class EnforcePass implements Pass {
     const old = tx.tasks.get(id);
     if (old === undefined || !wasAssigned(old) || !wantsToRun(old.desiredState)) return 1;
     const service = tx.services.get(old.serviceId);
-    if (service === undefined || service.pendingDelete || mayStay(tx, old, service)) return 1;
+    if (service === undefined || service.pendingDelete || isGlobal(service.spec) || mayStay(tx, old, service)) return 1;
     const { restarts, restartedAtMs } = old;
     const options = { ...run, id: this.#newId(), delayMs: 0, restarts: { restarts, restartedAtMs } };
     return replaceTask(tx, { old, service }, options) ? 1 : "full";

@@ -36,6 +36,8 @@ export function newTask(
     readonly slot: number;
     readonly nodeId?: string;
     readonly replaces?: string;
+    /** Of a job; absent: its newest run. */
+    readonly jobIteration?: number;
     /** Whose spec it has; absent: the service's newest. */
     readonly like?: WholeTask | undefined;
   },
@@ -58,7 +60,7 @@ export function newTask(
     ...options.restarts,
     replaces,
     cause,
-    jobIteration: service.jobStatus?.iteration ?? 0,
+    jobIteration: options.jobIteration ?? service.jobStatus?.iteration ?? 0,
   });
   return wholeTask({ ...task, spec: like?.spec ?? service.spec.task });
 }
@@ -89,7 +91,8 @@ export function replaceTask(
   const replaces = runsOn ? old.id : (slot?.outgoing?.id ?? "");
   const like = isHeldBack(old, service) && options.cause !== UPDATE_CAUSE ? old : undefined;
   const cause = options.cause ?? causeOf(old, service);
-  const fresh = newTask(tx, service, { ...options, slot: old.slot, nodeId: old.nodeId, replaces, like, cause });
+  const { slot: number, nodeId, jobIteration } = old;
+  const fresh = newTask(tx, service, { ...options, slot: number, nodeId, jobIteration, replaces, like, cause });
   assert(
     !tx.tasks.bySlot(fresh).some((task) => wantsToRun(task.desiredState) && task.id !== replaces),
     `slot ${fresh.slot} of service ${service.spec.name} has no wanted task when it gets one`,

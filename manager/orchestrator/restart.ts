@@ -4,6 +4,7 @@
 import type { UnixMs } from "../../proto/base/clock.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { restartPolicyOf } from "../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, earlier, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
@@ -95,7 +96,7 @@ export class RestartPass implements Pass {
 
   #ended(tx: WriteTx, pair: { readonly task: WholeTask; readonly service: WholeService }, run: Run): boolean {
     const { task, service } = pair;
-    const policy = service.spec.task.restart;
+    const policy = restartPolicyOf(service.spec);
     if (!mayRestart(task, policy)) {
       const stopped = { ...task, desiredState: TaskState.SHUTDOWN };
       if (!tx.fits(run.limit, [stopped])) return false;

@@ -4,6 +4,7 @@
 
 import { NodeStatus_State } from "../../proto/gen/objects.ts";
 import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { restartPolicyOf } from "../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type SlotName, slotKey } from "../store/tables.ts";
 import type { ReadTx } from "../store/tx.ts";
@@ -50,13 +51,25 @@ function slotOfTasks(all: readonly WholeTask[]): Slot | undefined {
   return { slot: current.slot, tasks, current, outgoing };
 }
 
+/** Ends of a task that nobody asked for. */
+const BY_ITSELF: readonly TaskState[] = [TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED];
+
 /**
  * Does the slot count as one of the replicas? It does with a wanted task, and also when its last task ended and the policy lets
- * it rest: it has had its run.
+ * it rest: it has had its run. The task of a node that was stopped there has not.
  */
-export function isHeld({ current }: Slot, service: WholeService): boolean {
+export function isHeld({ current, slot }: Slot, service: WholeService): boolean {
   if (wantsToRun(current.desiredState)) return true;
-  return isEnded(current.status.state) && !mayRestart(current, service.spec.task.restart);
+  return slot === 0 ? hasHadItsRun(current, service) : hasEnded(current, service);
+}
+
+function hasEnded(task: WholeTask, service: WholeService): boolean {
+  return isEnded(task.status.state) && !mayRestart(task, restartPolicyOf(service.spec));
+}
+
+/** Has the task ended by itself, so that no other is to follow it? */
+export function hasHadItsRun(task: WholeTask, service: WholeService): boolean {
+  return BY_ITSELF.includes(task.status.state) && hasEnded(task, service);
 }
 
 /** Has a node been told of the task? */
