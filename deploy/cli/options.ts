@@ -100,7 +100,17 @@ export function addSwitch(command: Command, option: { readonly flag: string; rea
 
 /** Flags without a value. Those that may be set back (`--tty=false`) were made by `addSwitch`. */
 const SET_BACK: readonly string[] = ["detach", "read-only", "tty"];
-const PLAIN: readonly string[] = ["interactive", "quiet", "force", "follow", "timestamps", "pretty", "rotate", "raw"];
+const PLAIN: readonly string[] = [
+  "interactive",
+  "quiet",
+  "force",
+  "follow",
+  "timestamps",
+  "pretty",
+  "rotate",
+  "raw",
+  "rollback",
+];
 
 /** The command line with `--flag=true` as `--flag` and `--flag=false` as `--no-flag` or nothing, up to the first `--`. */
 export function plainSwitches(argv: readonly string[]): readonly string[] {

@@ -10,17 +10,8 @@ import {
 import { NodeRole, NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import type { WholeNode, WholeService, WholeTask } from "../../proto/model/objects.ts";
 import { taskStateName } from "../../proto/model/task-state.ts";
+import { updateStateName } from "../../proto/model/update-plan.ts";
 import { type Json, compact, genericJson, isoTime, portJson, serviceSpecJson, taskSpecJson } from "./spec.ts";
-
-const UPDATE_STATE: Readonly<Record<UpdateStatus_State, string>> = {
-  [UpdateStatus_State.UNKNOWN]: "",
-  [UpdateStatus_State.UPDATING]: "updating",
-  [UpdateStatus_State.PAUSED]: "paused",
-  [UpdateStatus_State.COMPLETED]: "completed",
-  [UpdateStatus_State.ROLLBACK_STARTED]: "rollback_started",
-  [UpdateStatus_State.ROLLBACK_PAUSED]: "rollback_paused",
-  [UpdateStatus_State.ROLLBACK_COMPLETED]: "rollback_completed",
-};
 
 const NODE_STATE: Readonly<Record<NodeStatus_State, string>> = {
   [NodeStatus_State.UNKNOWN]: "unknown",
@@ -80,7 +71,7 @@ export function serviceJson(service: WholeService): Json {
       ? {}
       : {
           UpdateStatus: compact({
-            State: UPDATE_STATE[updateStatus.state],
+            State: updateStateName(updateStatus.state),
             StartedAt: isoTime(updateStatus.startedAtMs),
             CompletedAt: isoTime(updateStatus.completedAtMs),
             Message: updateStatus.message,

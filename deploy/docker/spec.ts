@@ -14,10 +14,12 @@ import {
   type Resources,
   type RestartPolicy,
   RestartPolicy_Condition,
+  type UpdateConfig,
 } from "../../proto/gen/specs.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../proto/model/objects.ts";
 import { replicasOf } from "../../proto/model/service-mode.ts";
+import { failureActionName, orderWord, planOf } from "../../proto/model/update-plan.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 type Fields = Readonly<Record<string, Json | undefined>>;
@@ -65,6 +67,8 @@ export function serviceSpecJson(spec: WholeServiceSpec): Json {
     Labels: spec.labels,
     TaskTemplate: taskSpecJson(spec.task),
     Mode: { Replicated: { Replicas: replicasOf(spec) ?? 0 } },
+    UpdateConfig: updateConfigJson(spec.update),
+    RollbackConfig: updateConfigJson(spec.rollback),
     EndpointSpec: compact({ Ports: spec.endpoint.ports.map(portJson) }),
   };
 }
@@ -76,6 +80,21 @@ export function taskSpecJson(spec: WholeTaskSpec): Json {
     RestartPolicy: restartJson(spec.restart),
     Placement: placementJson(spec.placement),
     ForceUpdate: spec.forceUpdate,
+  };
+}
+
+/** With a deadline that docker does not have; 0 is none. */
+function updateConfigJson(config: UpdateConfig): Json {
+  const plan = planOf(config);
+  const { progressDeadlineMs: deadlineMs } = plan;
+  return {
+    Parallelism: plan.parallelism === Infinity ? 0 : plan.parallelism,
+    Delay: plan.delayMs * NS_PER_MS,
+    FailureAction: failureActionName(plan.failureAction),
+    Monitor: plan.monitorMs * NS_PER_MS,
+    MaxFailureRatio: plan.maxFailureRatio,
+    Order: orderWord(plan),
+    ProgressDeadline: deadlineMs === Infinity ? 0 : deadlineMs * NS_PER_MS,
   };
 }
 

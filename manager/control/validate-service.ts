@@ -7,6 +7,7 @@ import { modeOf, replicasOf } from "../../proto/model/service-mode.ts";
 import { type Field, checkEnum, checkForm, checkList, checkNumber, checkUnique, refused } from "./validate.ts";
 import { checkLabels, checkName } from "./validate-names.ts";
 import { checkTask } from "./validate-task.ts";
+import { checkUpdateConfig } from "./validate-update.ts";
 
 /** Encoded size of a whole spec: a task carries its share of it, and a service two of them. */
 export const SPEC_BYTES_MAX = 131_072;
@@ -23,6 +24,8 @@ export function validateServiceSpec(spec: WholeServiceSpec): void {
   checkNumber({ path: "replicated.replicas", value: replicas }, { min: 0, max: REPLICAS_MAX });
   checkTask({ path: "task", value: spec.task });
   checkPorts({ path: "endpoint.ports", value: spec.endpoint.ports });
+  checkUpdateConfig({ path: "update", value: spec.update }, "update");
+  checkUpdateConfig({ path: "rollback", value: spec.rollback }, "rollback");
   const bytes = ServiceSpec.encode(spec).finish().byteLength;
   if (bytes > SPEC_BYTES_MAX)
     throw refused("", `the service's spec takes ${bytes} bytes; ${SPEC_BYTES_MAX} are allowed: shorten env or labels`);

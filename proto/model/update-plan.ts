@@ -48,6 +48,21 @@ export function isRollback(status: Status): boolean {
   );
 }
 
+const ACTIONS: Readonly<Record<UpdateConfig_FailureAction, string>> = {
+  [UpdateConfig_FailureAction.PAUSE]: "pause",
+  [UpdateConfig_FailureAction.CONTINUE]: "continue",
+  [UpdateConfig_FailureAction.ROLLBACK]: "rollback",
+};
+
+export function failureActionName(action: UpdateConfig_FailureAction): string {
+  return ACTIONS[action];
+}
+
+/** "start-first" or "stop-first". */
+export function orderWord({ startFirst }: Pick<UpdatePlan, "startFirst">): string {
+  return startFirst ? "start-first" : "stop-first";
+}
+
 /** An UpdateConfig with nothing left open. */
 export interface UpdatePlan {
   /** Slots at once; Infinity: all. */

@@ -1,10 +1,10 @@
 // What a service's tasks look like to someone who waits for it, and when the waiting is over. Pure; progress.ts feeds it
 // with changes and draws it.
 
-import { UpdateStatus_State } from "../../../proto/gen/objects.ts";
 import type { WholeService, WholeTask } from "../../../proto/model/objects.ts";
 import { replicasOf } from "../../../proto/model/service-mode.ts";
 import { TaskState, taskStateName, wantsToRun } from "../../../proto/model/task-state.ts";
+import { isPaused, isRollback, isUnderWay } from "../../../proto/model/update-plan.ts";
 
 export interface Slot {
   readonly slot: number;
@@ -16,7 +16,10 @@ export interface Slot {
 
 export type Outcome =
   | { readonly kind: "waiting" }
-  | { readonly kind: "converged" }
+  /** All run; `isOver` says whether the update that brought them there has nothing left to do. */
+  | { readonly kind: "converged"; readonly isOver: boolean }
+  /** The update waits for a person, as it was asked to; the message says for what. */
+  | { readonly kind: "held"; readonly message: string }
   /** It will not get there by itself soon; the reason is a sentence. */
   | { readonly kind: "failed"; readonly reason: string };
 
@@ -24,6 +27,8 @@ export interface Picture {
   readonly running: number;
   readonly wanted: number;
   readonly slots: readonly Slot[];
+  /** It is on its way back to the spec before. */
+  readonly isRollback: boolean;
   readonly outcome: Outcome;
 }
 
@@ -56,7 +61,9 @@ export function picture(service: WholeService, tasks: readonly WholeTask[], sinc
     .sort((a, b) => a - b);
   const slots = numbers.map((slot) => slotView(slot, bySlot.get(slot) ?? []));
   const running = [...bySlot.values()].filter((slotTasks) => slotTasks.some(isUp)).length;
-  return { running, wanted, slots, outcome: outcomeOf({ service, bySlot, running, wanted, sinceMs }) };
+  const isBack = isUnderWay(service.updateStatus) && isRollback(service.updateStatus);
+  const outcome = outcomeOf({ service, bySlot, running, wanted, sinceMs });
+  return { running, wanted, slots, isRollback: isBack, outcome };
 }
 
 function isUp(task: WholeTask): boolean {
@@ -81,10 +88,18 @@ function outcomeOf(facts: {
   readonly sinceMs: number;
 }): Outcome {
   const { service, bySlot, running, wanted, sinceMs } = facts;
-  const update = service.updateStatus;
-  if (update?.state === UpdateStatus_State.PAUSED)
-    return { kind: "failed", reason: `service update paused: ${update.message}` };
-  if (running >= wanted && update?.state !== UpdateStatus_State.UPDATING) return { kind: "converged" };
+  const { updateStatus: update } = service;
+  if (isPaused(update)) {
+    if (update.canary > 0) return { kind: "held", message: update.message };
+    return {
+      kind: "failed",
+      reason: `service ${isRollback(update) ? "rollback" : "update"} paused: ${update.message}`,
+    };
+  }
+  const isOver = !isUnderWay(update);
+  if (running >= wanted) return { kind: "converged", isOver };
+  // What is too much of a failure is the update's to say.
+  if (!isOver) return { kind: "waiting" };
   for (const [slot, tasks] of bySlot) {
     const failed = tasks.filter((task) => task.status.state >= TaskState.FAILED && task.status.atMs >= sinceMs);
     const last = failed[0];

@@ -8,6 +8,7 @@ import { RestartPolicy_Condition } from "../../../proto/gen/specs.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../../proto/model/objects.ts";
 import { addSwitch, wholeNumber } from "../options.ts";
 import { STRATEGY } from "./flags-placement.ts";
+import { UPDATE_FLAGS } from "./flags-update.ts";
 
 type Change = (spec: WholeServiceSpec, value: string) => WholeServiceSpec;
 
@@ -132,6 +133,7 @@ const VALUE_FLAGS: readonly Flag[] = [
     help: "Window used to evaluate the restart policy (ns|us|ms|s|m|h)",
     set: inTask("restart", (value) => ({ windowMs: parseDuration(value) })),
   },
+  ...UPDATE_FLAGS,
 ];
 
 const SWITCHES: readonly (Omit<Flag, "set"> & {

@@ -7,20 +7,18 @@ import { DEFAULTS } from "../../../proto/model/defaults.ts";
 import { printResource } from "../../../proto/model/generic-resource.ts";
 import type { WholeService } from "../../../proto/model/objects.ts";
 import { replicasOf } from "../../../proto/model/service-mode.ts";
+import {
+  type UpdatePlan,
+  failureActionName,
+  orderWord,
+  planOf,
+  updateStateName,
+} from "../../../proto/model/update-plan.ts";
 import { protocolName } from "../../docker/spec.ts";
 import { type Section, pretty } from "../format/pretty.ts";
 import { printPlatform } from "./flags-placement.ts";
 
 const CONDITIONS = ["any", "on-failure", "none"] as const;
-const UPDATE_STATES: Readonly<Record<UpdateStatus_State, string>> = {
-  [UpdateStatus_State.UNKNOWN]: "",
-  [UpdateStatus_State.UPDATING]: "updating",
-  [UpdateStatus_State.PAUSED]: "paused",
-  [UpdateStatus_State.COMPLETED]: "completed",
-  [UpdateStatus_State.ROLLBACK_STARTED]: "rollback_started",
-  [UpdateStatus_State.ROLLBACK_PAUSED]: "rollback_paused",
-  [UpdateStatus_State.ROLLBACK_COMPLETED]: "rollback_completed",
-};
 
 export function prettyService(service: WholeService, nowMs: number): string {
   const { spec, updateStatus } = service;
@@ -44,7 +42,7 @@ export function prettyService(service: WholeService, nowMs: number): string {
           [
             "UpdateStatus",
             [
-              ["State", UPDATE_STATES[updateStatus.state]],
+              ["State", updateStateName(updateStatus.state)],
               ["Started", `${humanDuration(nowMs - updateStatus.startedAtMs)} ago`],
               [
                 "Completed",
@@ -74,6 +72,8 @@ export function prettyService(service: WholeService, nowMs: number): string {
         ["Window", restart.windowMs === 0 ? "" : printDuration(restart.windowMs)],
       ],
     ],
+    ["UpdateConfig", updateSections(planOf(spec.update), "Update order")],
+    ["RollbackConfig", updateSections(planOf(spec.rollback), "Rollback order")],
     [
       "ContainerSpec",
       [
@@ -112,6 +112,19 @@ export function prettyService(service: WholeService, nowMs: number): string {
     ],
   ];
   return pretty(sections);
+}
+
+/** Docker's words, and the deadline that docker does not have. */
+function updateSections(plan: UpdatePlan, orderName: string): readonly Section[] {
+  return [
+    ["Parallelism", plan.parallelism === Infinity ? "0" : String(plan.parallelism)],
+    ["Delay", plan.delayMs === 0 ? "" : printDuration(plan.delayMs)],
+    ["On failure", failureActionName(plan.failureAction)],
+    ["Monitoring Period", printDuration(plan.monitorMs)],
+    ["Max failure ratio", String(plan.maxFailureRatio)],
+    [orderName, orderWord(plan)],
+    ["Progress deadline", plan.progressDeadlineMs === Infinity ? "none" : printDuration(plan.progressDeadlineMs)],
+  ];
 }
 
 function resources(limits: Resources): readonly Section[] {

@@ -2,26 +2,35 @@
 
 import { SwarmError } from "../../../proto/base/errors.ts";
 import { StoreChange_Action, type WatchMessage } from "../../../proto/gen/control.ts";
+import type { UpdateStatus } from "../../../proto/gen/objects.ts";
 import { type WholeService, type WholeTask, wholeService, wholeTask } from "../../../proto/model/objects.ts";
+import { currentPlan, isRollback, isUnderWay } from "../../../proto/model/update-plan.ts";
 import { type Context, print } from "../context.ts";
 import { type Picture, type Slot, picture } from "./convergence.ts";
 
-/** How long all tasks must stay up before the service counts as stable (docker's monitor default). */
-const STABLE_MS = 5_000;
-/** Nothing changed for this long: it will not get there by itself. */
+/** Nothing changed for this long, and no update is under way: it will not get there by itself. */
 const STALLED_MS = 60_000;
 /** More replicas than this are shown by their number only. */
 const BARS_MAX = 20;
 const BAR_WIDTH = 50;
 
-/** Settles when the service is up and stable. Sets exit status 1 and says why when it does not get there. */
-export async function converge(
-  context: Context,
-  options: { readonly serviceId: string; readonly quiet: boolean },
-): Promise<void> {
+export interface ConvergeOptions {
+  readonly serviceId: string;
+  readonly quiet: boolean;
+  /** When the last update before this change began; 0: there was none. */
+  readonly updateBeforeMs?: number;
+  /** The change is a rollback: that the service goes back is no failure. */
+  readonly isRollback?: boolean;
+}
+
+/**
+ * Settles when the service is up and has stayed so for the monitoring time of its update config, or waits behind its canary. Throws
+ * FailedPrecondition, which says why, when it does not get there, and when the cluster rolled it back.
+ */
+export async function converge(context: Context, options: ConvergeOptions): Promise<void> {
   const screen = options.quiet ? undefined : new Screen(context);
   try {
-    const failure = await watchUntilStable(context, options.serviceId, screen);
+    const failure = await watchUntilStable(context, options, screen);
     if (failure === undefined) return;
     throw new SwarmError("FailedPrecondition", failure);
   } catch (error) {
@@ -36,10 +45,11 @@ export async function converge(
 /** Undefined when it converged, else the reason why not. */
 async function watchUntilStable(
   context: Context,
-  serviceId: string,
+  options: ConvergeOptions,
   screen: Screen | undefined,
 ): Promise<string | undefined> {
-  const state = new Tracked(context.now());
+  const { serviceId } = options;
+  const state = new Tracked({ ...options, sinceMs: context.now() });
   const control = await context.control();
   const watching = new AbortController();
   const signal = AbortSignal.any([context.signal, watching.signal]);
@@ -50,11 +60,10 @@ async function watchUntilStable(
   let stableSince: number | undefined;
   try {
     for (;;) {
-      const waitMs =
-        stableSince === undefined
-          ? STALLED_MS - (context.now() - changedAt)
-          : Math.min(1_000, STABLE_MS - (context.now() - stableSince));
-      const arrived = await raceTimer(next, Math.max(0, waitMs));
+      const leftMs = stableSince === undefined ? 0 : state.stableMs - (context.now() - stableSince);
+      const patienceMs = STALLED_MS - (context.now() - changedAt);
+      const waitMs = leftMs > 0 ? Math.min(1_000, leftMs) : patienceMs > 0 ? patienceMs : STALLED_MS;
+      const arrived = await raceTimer(next, waitMs);
       if (arrived !== undefined) {
         if (arrived.done === true) return "the daemon ended the watch; use `tsswarm service ps` to check progress";
         state.take(arrived.value);
@@ -64,22 +73,31 @@ async function watchUntilStable(
       if (state.removed) return "service was removed while it was waited for";
       const view = state.view();
       if (view === undefined) continue;
-      if (view.outcome.kind === "failed") return view.outcome.reason;
-      if (view.outcome.kind === "waiting") {
+      const { outcome } = view;
+      const { rolledBack } = state;
+      const notes = rolledBack === undefined ? [] : [`rollback: ${rolledBack}`];
+      if (outcome.kind === "failed") {
+        screen?.show(view, notes);
+        return outcome.reason;
+      }
+      if (outcome.kind === "held") {
+        screen?.show(view, [`canary: ${outcome.message}`]);
+        return undefined;
+      }
+      if (outcome.kind === "waiting") {
         stableSince = undefined;
-        screen?.show(view, undefined);
-        if (context.now() - changedAt >= STALLED_MS) return stalledReason(view);
+        screen?.show(view, notes);
+        if (!state.isUpdating && context.now() - changedAt >= STALLED_MS) return stalledReason(view);
         continue;
       }
       stableSince ??= context.now();
-      const leftMs = STABLE_MS - (context.now() - stableSince);
-      screen?.show(
-        view,
-        leftMs <= 0
-          ? `Service ${serviceId} converged`
-          : `Waiting ${Math.ceil(leftMs / 1000)} seconds to verify that tasks are stable...`,
-      );
-      if (leftMs <= 0) return undefined;
+      const verifyMs = state.stableMs - (context.now() - stableSince);
+      if (verifyMs <= 0 && outcome.isOver) {
+        screen?.show(view, [...notes, `verify: Service ${serviceId} converged`]);
+        return rolledBack === undefined ? undefined : `service rolled back: ${rolledBack}`;
+      }
+      const seconds = Math.max(1, Math.ceil(verifyMs / 1000));
+      screen?.show(view, [...notes, `verify: Waiting ${seconds} seconds to verify that tasks are stable...`]);
     }
   } finally {
     watching.abort(new SwarmError("Cancelled", "the wait is over"));
@@ -107,12 +125,27 @@ async function raceTimer<T>(value: Promise<T>, ms: number): Promise<T | undefine
 /** The service and its tasks, from the changes that arrive. */
 class Tracked {
   removed = false;
-  readonly #sinceMs: number;
+  readonly #options: ConvergeOptions & { readonly sinceMs: number };
   readonly #tasks: Map<string, WholeTask> = new Map<string, WholeTask>();
   #service: WholeService | undefined;
+  #rolledBack: string | undefined;
 
-  constructor(sinceMs: number) {
-    this.#sinceMs = sinceMs;
+  constructor(options: ConvergeOptions & { readonly sinceMs: number }) {
+    this.#options = options;
+  }
+
+  /** How long all tasks must stay up before the service counts as stable. */
+  get stableMs(): number {
+    return this.#service === undefined ? 0 : currentPlan(this.#service).monitorMs;
+  }
+
+  get isUpdating(): boolean {
+    return isUnderWay(this.#service?.updateStatus);
+  }
+
+  /** Why the cluster goes, or went, back to the spec before, since the waiting began. */
+  get rolledBack(): string | undefined {
+    return this.#rolledBack;
   }
 
   take(message: WatchMessage): void {
@@ -121,6 +154,7 @@ class Tracked {
       if (object?.$case === "service") {
         this.#service = wholeService(object.value);
         this.removed ||= gone || this.#service.pendingDelete;
+        this.#noteRollback(this.#service.updateStatus);
       } else if (object?.$case === "task") {
         if (gone) this.#tasks.delete(object.value.id);
         else this.#tasks.set(object.value.id, wholeTask(object.value));
@@ -129,7 +163,16 @@ class Tracked {
   }
 
   view(): Picture | undefined {
-    return this.#service === undefined ? undefined : picture(this.#service, [...this.#tasks.values()], this.#sinceMs);
+    return this.#service === undefined
+      ? undefined
+      : picture(this.#service, [...this.#tasks.values()], this.#options.sinceMs);
+  }
+
+  #noteRollback(status: UpdateStatus | undefined): void {
+    const { isRollback: isMeant = false, updateBeforeMs = 0 } = this.#options;
+    if (status === undefined || isMeant || !isRollback(status) || status.startedAtMs === updateBeforeMs) return;
+    // Its first message is the reason, later ones say how it went.
+    this.#rolledBack ??= status.message;
   }
 }
 
@@ -142,15 +185,15 @@ class Screen {
     this.#context = context;
   }
 
-  show(view: Picture, verify: string | undefined): void {
+  show(view: Picture, notes: readonly string[]): void {
     const bars =
       view.wanted > BARS_MAX
         ? []
         : view.slots.map((slot, index) => barLine(slot, { index: index + 1, of: view.wanted }));
     const lines = [
-      `overall progress: ${view.running} out of ${view.wanted} tasks`,
+      `overall progress: ${view.isRollback ? "rolling back update: " : ""}${view.running} out of ${view.wanted} tasks`,
       ...bars,
-      ...(verify === undefined ? [] : [`verify: ${verify}`]),
+      ...notes,
     ];
     const { stdout } = this.#context;
     if (stdout.isTTY === true) {

@@ -6,15 +6,18 @@ import { type WholeService, wholeService } from "../../../proto/model/objects.ts
 import { serviceJson } from "../../docker/objects.ts";
 import { type Context, print } from "../context.ts";
 import { inspectObjects } from "../inspect.ts";
-import { FORMAT_HELP, addSwitch, collect, filtersOf, wholeNumber } from "../options.ts";
+import { FORMAT_HELP, collect, filtersOf, wholeNumber } from "../options.ts";
 import { forEachRef } from "../refs.ts";
 import { createService } from "./create.ts";
 import { type Given, addFlags } from "./flags.ts";
 import { addListFlags } from "./list-flags.ts";
 import { type LogsFlags, showLogs } from "./logs.ts";
 import { listServices } from "./ls.ts";
+import { detachable } from "./options.ts";
 import { prettyService } from "./pretty.ts";
 import { converge } from "./progress.ts";
+import { addRevisions } from "./revisions.ts";
+import { addSteering } from "./steer.ts";
 import { type TaskListOptions, printTasks } from "./tasks.ts";
 import { updateService } from "./update.ts";
 
@@ -35,6 +38,8 @@ export function addService(command: Command, context: Context): void {
     .option("--image <image>", "Service image tag")
     .option("--args <command>", "Service command args")
     .option("--force", "Force update even if no changes require it")
+    .option("--rollback", "Rollback to previous specification")
+    .option("--canary <number>", "Update so many tasks and then wait for `service promote`")
     .option("-q, --quiet", "Suppress progress output")
     .argument("<service>")
     .action((ref: string, options: Given) => updateService(context, ref, options));
@@ -110,6 +115,9 @@ export function addService(command: Command, context: Context): void {
     .argument("<service|task>")
     .action((ref: string, options: LogsFlags) => showLogs(context, ref, options));
 
+  addRevisions(command, context);
+  addSteering(command, context);
+
   command
     .command("rm")
     .alias("remove")
@@ -122,13 +130,6 @@ export function addService(command: Command, context: Context): void {
         print(context, ref);
       });
     });
-}
-
-function detachable(command: Command): Command {
-  return addSwitch(command, {
-    flag: "-d, --detach",
-    help: "Exit immediately instead of waiting for the service to converge",
-  });
 }
 
 async function scale(

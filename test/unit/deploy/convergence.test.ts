@@ -45,7 +45,21 @@ test("tasks of an older spec do not count", () => {
 
 test("an update under way is waited for although all run", () => {
   const updating = UpdateStatus.create({ state: UpdateStatus_State.UPDATING });
-  assert.equal(picture(service(1, updating), [task(1, TaskState.RUNNING)], 0).outcome.kind, "waiting");
+  const { outcome } = picture(service(1, updating), [task(1, TaskState.RUNNING)], 0);
+  assert.deepEqual(outcome, { kind: "converged", isOver: false });
+  const dead = task(1, TaskState.REJECTED, { error: "No such image: web:9", desired: TaskState.SHUTDOWN });
+  assert.equal(picture(service(1, updating), [dead], 0).outcome.kind, "waiting", "what fails is the update's to judge");
+});
+
+test("a paused update ends the wait with its message, and one that waits behind its canary is as it was asked to be", () => {
+  const paused = (state: UpdateStatus_State, canary = 0): unknown =>
+    picture(service(1, UpdateStatus.create({ state, canary, message: "because" })), [], 0).outcome;
+  assert.deepEqual(paused(UpdateStatus_State.PAUSED), { kind: "failed", reason: "service update paused: because" });
+  assert.deepEqual(paused(UpdateStatus_State.ROLLBACK_PAUSED), {
+    kind: "failed",
+    reason: "service rollback paused: because",
+  });
+  assert.deepEqual(paused(UpdateStatus_State.PAUSED, 1), { kind: "held", message: "because" });
 });
 
 test("a slot shows why its last attempt ended while the next one waits", () => {
