@@ -38,6 +38,8 @@ export const ACCESS: AccessTable = {
     listRevisions: OPERATORS,
     listTasks: OPERATORS,
     getTask: OPERATORS,
+    why: OPERATORS,
+    planService: OPERATORS,
     watch: OPERATORS,
     logs: OPERATORS,
     exec: OPERATORS,

@@ -20,6 +20,7 @@ import { Leader } from "./leader.ts";
 import { linearControl, linearRefusals } from "./linear.ts";
 import { memberFacts } from "./member-facts.ts";
 import { type Probe, membershipHandlers } from "./membership-handlers.ts";
+import { rehearse } from "./rehearsal.ts";
 import { RoleManager } from "./role-manager.ts";
 import type { Store } from "./store/store.ts";
 
@@ -54,8 +55,11 @@ export class Leading {
     this.dispatcher = new Dispatcher({ store, clock, random, streams, logger: logger.child("dispatcher") });
     const control = createControl({
       store,
+      clock,
       random,
       streams,
+      playOut: (service, signal) =>
+        rehearse({ view: store.view(), clock, random, logger: logger.child("rehearsal") }, service, signal),
       members: () => memberFacts(log.members()),
       rotateTokens: (rootCa, roles) => rotateTokens(rootCa, roles, random),
     });

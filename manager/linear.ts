@@ -35,6 +35,8 @@ export const CONTROL_READS: readonly (keyof ClusterControl)[] = [
   "listRevisions",
   "listTasks",
   "getTask",
+  "why",
+  "planService",
   "watch",
   "logs",
 ];

@@ -14,12 +14,14 @@ import {
   listServices,
   removeService,
 } from "./services.ts";
+import { type PlanDeps, planService } from "./plan.ts";
 import { steerUpdate } from "./steer-update.ts";
 import { getTask, listTasks } from "./tasks.ts";
 import { updateService } from "./update-service.ts";
 import { watch } from "./watch.ts";
+import { type WhyDeps, why } from "./why.ts";
 
-export interface ControlDeps extends ClusterDeps, NodeDeps, ServiceDeps {
+export interface ControlDeps extends ClusterDeps, NodeDeps, ServiceDeps, WhyDeps, PlanDeps {
   readonly streams: TaskStreams;
 }
 
@@ -51,6 +53,8 @@ export function createControl(deps: ControlDeps): ClusterControl {
 
     listTasks: answering((request) => listTasks(store.view(), request)),
     getTask: answering((request) => getTask(store.view(), request)),
+    why: (request, context) => why(deps, request, context),
+    planService: (request, context) => planService(deps, request, context),
 
     watch: (request, context) => watch(store, request, context),
     logs: (request, context) => logs(deps, request, context),

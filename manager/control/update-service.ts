@@ -57,6 +57,12 @@ export async function updateService(
   return { service, warnings: warningsOf(service.spec) };
 }
 
+/** The service as an update to this spec would make it. */
+export function withSpec(service: WholeService, spec: WholeServiceSpec): WholeService {
+  checkKept(service, spec, {});
+  return changedService(service, forward(spec), { canary: 0, atMs: 0 });
+}
+
 function checkCanary({ canary, rollbackTo }: UpdateServiceRequest): void {
   if (canary === undefined) return;
   checkNumber({ path: "canary", value: canary }, { min: 1, max: CANARY_MAX });
@@ -64,7 +70,11 @@ function checkCanary({ canary, rollbackTo }: UpdateServiceRequest): void {
     throw refused("canary", "a rollback goes back everywhere: leave --canary out, or leave --rollback out");
 }
 
-function checkKept(service: WholeService, spec: WholeServiceSpec, { canary }: UpdateServiceRequest): void {
+function checkKept(
+  service: WholeService,
+  spec: WholeServiceSpec,
+  { canary }: Pick<UpdateServiceRequest, "canary">,
+): void {
   const { name } = service.spec;
   if (spec.name !== name) throw refused("name", `renaming services is not supported: service ${name} keeps its name`);
   if (modeOf(spec) !== modeOf(service.spec))

@@ -19,9 +19,15 @@ export class LoadBook {
 
   /** The whole book at once; for views that are small or where time does not matter. */
   static of(view: ReadTx): LoadBook {
+    const book = LoadBook.unread(view);
+    while (!book.sync(view));
+    return book;
+  }
+
+  /** To be filled by `sync`, piece by piece. */
+  static unread(view: ReadTx): LoadBook {
     const book = new LoadBook();
     for (const { id } of view.nodes.all()) book.#stale.add(id);
-    while (!book.sync(view));
     return book;
   }
 

@@ -57,8 +57,10 @@ function set(connect: TaskStreams["connect"]): {
   const store = memoryStore(clock);
   const control = createControl({
     store,
+    clock,
     random: seededRandom(3),
     members: () => [],
+    playOut: () => Promise.resolve([]),
     rotateTokens: (rootCa) => rootCa,
     streams: { connect },
   });

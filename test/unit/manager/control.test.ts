@@ -36,8 +36,10 @@ async function set(
   await addCluster(store);
   const control = createControl({
     store,
+    clock,
     random: seededRandom(3),
     members: () => members,
+    playOut: () => Promise.resolve([]),
     rotateTokens: (rootCa, roles) => (roles.includes("worker") ? { ...rootCa, joinTokenWorker: "fresh" } : rootCa),
     streams: { connect: () => assert.fail("no stream is wanted here") },
   });

@@ -59,7 +59,15 @@ async function withCluster(
   const random = seededRandom(9);
   const streams = new StreamBroker({ clock: systemClock, random });
   const dispatcher = new Dispatcher({ store, clock: systemClock, random, logger: silentLogger, streams });
-  const control = createControl({ store, random, streams, members: () => [], rotateTokens: (rootCa) => rootCa });
+  const control = createControl({
+    store,
+    clock: systemClock,
+    random,
+    streams,
+    members: () => [],
+    rotateTokens: (rootCa) => rootCa,
+    playOut: () => Promise.resolve([]),
+  });
   const forPeople = new RpcServer({ logger: silentLogger, callerOf: () => ({ kind: "local" }) });
   forPeople.add(ControlService, control, ACCESS.control);
   const forNodes = new RpcServer({
