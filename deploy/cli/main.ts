@@ -40,6 +40,11 @@ const NOUNS: readonly Noun[] = [
     load: async () => (await import("./exec/exec.ts")).addExec,
   },
   {
+    name: "why",
+    description: "Say why a task or a service does not run, or where it does",
+    load: async () => (await import("./why.ts")).addWhy,
+  },
+  {
     name: "info",
     description: "Display information about this node and its cluster",
     load: async () => (await import("./system/info.ts")).addInfo,

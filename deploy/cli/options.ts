@@ -108,6 +108,7 @@ const PLAIN: readonly string[] = [
   "timestamps",
   "pretty",
   "rotate",
+  "plan",
   "raw",
   "rollback",
 ];

@@ -7,6 +7,7 @@ import { wholeServiceSpec } from "../../../proto/model/objects.ts";
 import { type Context, print, warn } from "../context.ts";
 import { type Given, applyFlags } from "./flags.ts";
 import { applyListFlags } from "./list-flags.ts";
+import { showPlan } from "./plan.ts";
 import { converge } from "./progress.ts";
 import { randomName } from "./random-name.ts";
 
@@ -36,6 +37,7 @@ export async function createService(
   if (given["name"] === "")
     throw new SwarmError("InvalidArgument", "--name must not be empty; leave it out for a name made up");
   const spec = createSpec({ ...request, shell: context.env });
+  if (given["plan"] === true) return showPlan(context, { id: "", spec });
   const control = await context.control();
   const { service, warnings } = await control.createService({ spec }, { signal: context.signal });
   for (const warning of warnings) warn(context, warning);

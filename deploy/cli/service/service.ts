@@ -15,6 +15,7 @@ import { type LogsFlags, showLogs } from "./logs.ts";
 import { listServices } from "./ls.ts";
 import { detachable } from "./options.ts";
 import { prettyService } from "./pretty.ts";
+import { PLAN_HELP } from "./plan.ts";
 import { converge } from "./progress.ts";
 import { addRevisions } from "./revisions.ts";
 import { addSteering } from "./steer.ts";
@@ -26,6 +27,7 @@ export function addService(command: Command, context: Context): void {
 
   addListFlags(addFlags(detachable(command.command("create").description("Create a new service"))), "create")
     .option("--name <name>", "Service name")
+    .option("--plan", PLAN_HELP)
     .option("-q, --quiet", "Suppress progress output")
     .argument("<image>")
     .argument("[command...]")
@@ -38,6 +40,7 @@ export function addService(command: Command, context: Context): void {
     .option("--image <image>", "Service image tag")
     .option("--args <command>", "Service command args")
     .option("--force", "Force update even if no changes require it")
+    .option("--plan", PLAN_HELP)
     .option("--rollback", "Rollback to previous specification")
     .option("--canary <number>", "Update so many tasks and then wait for `service promote`")
     .option("-q, --quiet", "Suppress progress output")

@@ -2,12 +2,13 @@
 
 import { SwarmError } from "../../../proto/base/errors.ts";
 import type { ServiceSpec } from "../../../proto/gen/specs.ts";
-import type { WholeServiceSpec } from "../../../proto/model/objects.ts";
+import { type WholeServiceSpec, wholeService } from "../../../proto/model/objects.ts";
 import { type Context, print, warn } from "../context.ts";
 import { wholeNumber } from "../options.ts";
 import { changeService } from "./change.ts";
 import { type Given, applyFlags, inContainer, splitWords } from "./flags.ts";
 import { applyListFlags } from "./list-flags.ts";
+import { showPlan } from "./plan.ts";
 import { converge } from "./progress.ts";
 import { rollbackService, waitFor } from "./rollback.ts";
 
@@ -29,6 +30,7 @@ export function updatedSpec(spec: WholeServiceSpec, given: Given, shell: Context
 
 export async function updateService(context: Context, ref: string, given: Given): Promise<void> {
   if (given["rollback"] === true) return goBack(context, ref, given);
+  if (given["plan"] === true) return planUpdate(context, ref, given);
   const canary = canaryOf(given);
   const { service, warnings } = await changeService(context, ref, ({ spec }) => ({
     spec: updatedSpec(spec, given, context.env),
@@ -38,6 +40,12 @@ export async function updateService(context: Context, ref: string, given: Given)
   print(context, ref);
   if (given["detach"] === true) return;
   await converge(context, { ...waitFor(service), quiet: given["quiet"] === true });
+}
+
+async function planUpdate(context: Context, ref: string, given: Given): Promise<void> {
+  const control = await context.control();
+  const service = wholeService(await control.getService({ ref }, { signal: context.signal }));
+  await showPlan(context, { id: service.id, spec: updatedSpec(service.spec, given, context.env) });
 }
 
 function goBack(context: Context, ref: string, given: Given): Promise<void> {
