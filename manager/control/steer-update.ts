@@ -26,6 +26,7 @@ export function resumed(status: UpdateStatus): UpdateStatus {
     state: back ? UpdateStatus_State.ROLLBACK_STARTED : UpdateStatus_State.UPDATING,
     message: back ? "rollback in progress" : "update in progress",
     failedSlots: [],
+    reason: "",
     forgivenSlots: [...status.forgivenSlots, ...status.failedSlots],
   };
 }

@@ -32,8 +32,7 @@ export function failureOf(
   const { service, plan, now } = facts;
   for (const task of slot.tasks) {
     if (!isMade(task, service)) continue;
-    if (endedTooSoon(task, plan.monitorMs))
-      return { slot, atMs: task.endedAtMs, reason: `due to failure or early termination of task ${task.id}` };
+    if (endedTooSoon(task, plan.monitorMs)) return { slot, atMs: task.endedAtMs, reason: endedReason(task) };
     const deadline = task.meta.createdAtMs + plan.progressDeadlineMs;
     if (isStuck(task) && now >= deadline) return { slot, atMs: deadline, reason: stuckReason(task, plan) };
   }
@@ -43,6 +42,11 @@ export function failureOf(
 function endedTooSoon(task: WholeTask, monitorMs: number): boolean {
   if (!BY_ITSELF.includes(task.status.state)) return false;
   return task.runningAtMs === 0 || task.endedAtMs - task.runningAtMs <= monitorMs;
+}
+
+/** Docker's words, and then what docker leaves out. */
+function endedReason({ id, status }: WholeTask): string {
+  return `due to failure or early termination of task ${id}${status.error === "" ? "" : `: ${status.error}`}`;
 }
 
 function isStuck(task: WholeTask): boolean {

@@ -85,15 +85,14 @@ export function progressing(service: WholeService, trouble: string): WholeServic
 function paused(service: WholeService, reason: string): WholeService {
   const status = service.updateStatus ?? UpdateStatus.create();
   const back = isRollback(status);
-  return withStatus(service, {
-    ...status,
-    state: back ? UpdateStatus_State.ROLLBACK_PAUSED : UpdateStatus_State.PAUSED,
-    message: `${back ? "rollback" : "update"} paused ${reason}`,
-  });
+  const message = `${back ? "rollback" : "update"} paused ${reason}`;
+  const state = back ? UpdateStatus_State.ROLLBACK_PAUSED : UpdateStatus_State.PAUSED;
+  return withStatus(service, { ...status, state, message, reason: message });
 }
 
 /** There is no way back from here but to a revision that somebody names. */
 function rolledBack(service: WholeService, facts: { readonly reason: string; readonly now: UnixMs }): WholeService {
+  const message = `update rolled back ${facts.reason}`;
   return {
     ...service,
     spec: service.previousSpec ?? service.spec,
@@ -102,7 +101,8 @@ function rolledBack(service: WholeService, facts: { readonly reason: string; rea
     updateStatus: UpdateStatus.create({
       state: UpdateStatus_State.ROLLBACK_STARTED,
       startedAtMs: facts.now,
-      message: `update rolled back ${facts.reason}`,
+      message,
+      reason: message,
     }),
   };
 }

@@ -49,6 +49,7 @@ export function prettyService(service: WholeService, nowMs: number): string {
                 updateStatus.completedAtMs === 0 ? "" : `${humanDuration(nowMs - updateStatus.completedAtMs)} ago`,
               ],
               ["Message", updateStatus.message],
+              ["Reason", updateStatus.reason === updateStatus.message ? "" : updateStatus.reason],
             ],
           ],
         ] as const)),

@@ -96,8 +96,9 @@ async function watchUntilStable(
         screen?.show(view, [...notes, `verify: Service ${serviceId} converged`]);
         return rolledBack === undefined ? undefined : `service rolled back: ${rolledBack}`;
       }
-      const seconds = Math.max(1, Math.ceil(verifyMs / 1000));
-      screen?.show(view, [...notes, `verify: Waiting ${seconds} seconds to verify that tasks are stable...`]);
+      const seconds = Math.ceil(verifyMs / 1000);
+      const verify = verifyMs > 0 ? [`verify: Waiting ${seconds} seconds to verify that tasks are stable...`] : [];
+      screen?.show(view, [...notes, ...verify]);
     }
   } finally {
     watching.abort(new SwarmError("Cancelled", "the wait is over"));
@@ -171,8 +172,7 @@ class Tracked {
   #noteRollback(status: UpdateStatus | undefined): void {
     const { isRollback: isMeant = false, updateBeforeMs = 0 } = this.#options;
     if (status === undefined || isMeant || !isRollback(status) || status.startedAtMs === updateBeforeMs) return;
-    // Its first message is the reason, later ones say how it went.
-    this.#rolledBack ??= status.message;
+    this.#rolledBack = status.reason === "" ? status.message : status.reason;
   }
 }
 

@@ -127,7 +127,10 @@ test("a task that fails before it runs pauses the update, in Docker's words", ()
   play(fake, "web:2");
   const failed = fake.tasksOf("s1").find((task) => imageOf(task) === "web:2");
   assert.equal(status(fake).state, UpdateStatus_State.PAUSED);
-  assert.equal(status(fake).message, `update paused due to failure or early termination of task ${failed?.id ?? ""}`);
+  assert.equal(
+    status(fake).message,
+    `update paused due to failure or early termination of task ${failed?.id ?? ""}: No such image: web:2`,
+  );
   assert.deepEqual(status(fake).failedSlots, ["1"]);
   assert.equal(images(fake).join(" "), "web:1 web:1 web:1", "the others are left alone");
 });
@@ -205,9 +208,10 @@ test("an automatic rollback brings the spec before back, keeps what still runs b
   const failed = fake.tasksOf("s1").find((task) => imageOf(task) === "web:2");
   assert.deepEqual(words, [
     `${UpdateStatus_State.UPDATING} update in progress`,
-    `${UpdateStatus_State.ROLLBACK_STARTED} update rolled back due to failure or early termination of task ${failed?.id ?? ""}`,
+    `${UpdateStatus_State.ROLLBACK_STARTED} update rolled back due to failure or early termination of task ${failed?.id ?? ""}: No such image: web:2`,
     `${UpdateStatus_State.ROLLBACK_COMPLETED} rollback completed`,
   ]);
+  assert.match(status(fake).reason, /^update rolled back due to /, "the reason outlives the message");
   const { previousSpec, revision, spec } = fake.service("s1");
   assert.equal(spec.task.container.image, "web:1");
   assert.equal(previousSpec, undefined, "nobody goes forth to what failed by going back once more");
@@ -227,7 +231,7 @@ test("a rollback never rolls back: one that fails is paused", () => {
     if (!fake.run() && !fake.step()) fake.nowMs += 1_000;
   }
   assert.equal(status(fake).state, UpdateStatus_State.ROLLBACK_PAUSED);
-  assert.match(status(fake).message, /^rollback paused due to failure or early termination of task task\d+$/);
+  assert.match(status(fake).message, /^rollback paused due to failure or early termination of task task\d+: exit 1$/);
   assert.equal(fake.running("s1").length, 3, "the others were never touched");
 });
 
