@@ -23,6 +23,17 @@ export function checkAlways(view: ReadTx): void {
   for (const node of view.nodes.all()) checkNode(view, node.id);
 }
 
+function checkGeneric(view: ReadTx, nodeId: string, tasks: readonly WholeTask[]): void {
+  const held = tasks.filter((task) => !neverAssigned(task)).flatMap((task) => task.generic);
+  for (const { kind, count, names } of view.nodes.get(nodeId)?.description.resources?.generic ?? []) {
+    const given = held.filter((each) => each.kind === kind);
+    const total = given.reduce((sum, each) => sum + each.count, 0);
+    assert.ok(names.length > 0 || total <= count, `node ${nodeId} gives away no more ${kind} than it has`);
+    const named = given.flatMap((each) => each.names);
+    assert.equal(new Set(named).size, named.length, `no ${kind} of node ${nodeId} is given twice`);
+  }
+}
+
 function neverAssigned(task: WholeTask): boolean {
   return task.status.state < TaskState.ASSIGNED;
 }
@@ -36,6 +47,7 @@ function checkNode(view: ReadTx, nodeId: string): void {
     sum((task) => task.spec.reservations.memoryBytes) <= memoryBytes,
     `the memory of node ${nodeId} is not oversold`,
   );
+  checkGeneric(view, nodeId, tasks);
   const ports = tasks.flatMap((task) =>
     task.ports
       .filter((port) => port.publishMode === PortConfig_PublishMode.HOST && port.publishedPort !== 0)

@@ -11,9 +11,12 @@ import { parseSince } from "../../../deploy/cli/service/logs.ts";
 import { updatedSpec } from "../../../deploy/cli/service/update.ts";
 import {
   Mount_Type,
+  Placement_Strategy,
   PortConfig_Protocol,
   PortConfig_PublishMode,
   RestartPolicy_Condition,
+  UpdateConfig_FailureAction,
+  UpdateConfig_Order,
 } from "../../../proto/gen/specs.ts";
 import { wholeServiceSpec } from "../../../proto/model/objects.ts";
 import { replicasOf } from "../../../proto/model/service-mode.ts";
@@ -93,6 +96,53 @@ test("update adds, replaces and removes", () => {
   assert.equal(after.task.forceUpdate, 1);
 });
 
+test("placement flags set their fields, and update adds and takes away", () => {
+  const before = spec({
+    strategy: "binpack",
+    placementPref: ["spread=node.labels.zone", "spread = node.labels.rack"],
+    platform: ["linux/amd64", "windows"],
+    affinity: ["service == db", "service.labels.tier!=web"],
+    genericResource: ["gpu=2", "gpu=3"],
+  });
+  assert.deepEqual(before.task.placement, {
+    ...before.task.placement,
+    strategy: Placement_Strategy.BINPACK,
+    preferences: [{ spread: "node.labels.zone" }, { spread: "node.labels.rack" }],
+    platforms: [
+      { os: "linux", architecture: "amd64" },
+      { os: "windows", architecture: "" },
+    ],
+    affinities: ["service==db", "service.labels.tier!=web"],
+  });
+  assert.deepEqual(before.task.reservations.generic, [{ kind: "gpu", count: 3, names: [] }]);
+  const changes = {
+    strategy: "spread",
+    placementPrefRm: ["spread=node.labels.zone"],
+    placementPrefAdd: ["spread=node.hostname"],
+    platformRm: ["windows"],
+    affinityRm: ["service==db"],
+    genericResourceRm: ["gpu"],
+    genericResourceAdd: ["fpga=1"],
+  };
+  const { task } = wholeServiceSpec(updatedSpec(before, changes, {}));
+  assert.equal(task.placement.strategy, Placement_Strategy.SPREAD);
+  assert.deepEqual(task.placement.preferences, [{ spread: "node.labels.rack" }, { spread: "node.hostname" }]);
+  assert.deepEqual(task.placement.platforms, [{ os: "linux", architecture: "amd64" }]);
+  assert.deepEqual(task.placement.affinities, ["service.labels.tier!=web"]);
+  assert.deepEqual(task.reservations.generic, [{ kind: "fpga", count: 1, names: [] }]);
+  for (const [given, message] of [
+    [{ strategy: "random" }, /"random": it must be spread or binpack/],
+    [{ placementPref: ["node.labels.zone"] }, /"node\.labels\.zone": it must have the form spread=KEY/],
+    [{ placementPref: ["spread=zone"] }, /"zone": it must be spread=node\.labels\.NAME/],
+    [{ platform: ["linux/arm64/v8"] }, /"linux\/arm64\/v8": it must have the form OS\[\/ARCHITECTURE\]/],
+    [{ affinity: ["service=db"] }, /"service=db": it must have the form service==NAME/],
+    [{ affinity: ["service==no name"] }, /"no name" is no name of a service/],
+    [{ genericResource: ["gpu=UUID1"] }, /"gpu=UUID1": a service asks for a number/],
+    [{ genericResource: ["gpu"] }, /"gpu": it must have the form KIND=NUMBER/],
+  ] as const)
+    assert.throws(() => spec(given), { code: "InvalidArgument", message });
+});
+
 test("an update without flags changes nothing", () => {
   const before = spec({ env: ["A=1"], limitCpu: "1" });
   assert.deepEqual(updatedSpec(before, {}, {}), before);
@@ -135,6 +185,37 @@ test("ports are read in the short and the long form", () => {
   assert.throws(() => parsePublish("8080:99999"), { message: /invalid port 99999/ });
   assert.throws(() => parsePublish("8000-8002:80"), { message: /same length/ });
   assert.throws(() => parsePublish("published=1,mode=host"), { message: /target/ });
+});
+
+test("update and rollback flags set their field of the update and of the rollback config", () => {
+  const made = spec({
+    updateParallelism: "0",
+    updateDelay: "10s",
+    updateMonitor: "0",
+    updateMaxFailureRatio: ".25",
+    updateFailureAction: "rollback",
+    updateOrder: "start-first",
+    updateProgressDeadline: "1m",
+    rollbackParallelism: "2",
+    rollbackFailureAction: "continue",
+  });
+  assert.deepEqual(made.update, {
+    parallelism: 0,
+    delayMs: 10_000,
+    monitorMs: 0,
+    maxFailureRatio: 0.25,
+    failureAction: UpdateConfig_FailureAction.ROLLBACK,
+    order: UpdateConfig_Order.START_FIRST,
+    progressDeadlineMs: 60_000,
+  });
+  assert.equal(made.rollback.parallelism, 2);
+  assert.equal(made.rollback.failureAction, UpdateConfig_FailureAction.CONTINUE);
+  assert.throws(() => spec({ rollbackFailureAction: "rollback" }), {
+    message: 'invalid value "rollback" for --rollback-failure-action: it must be one of pause, continue',
+  });
+  assert.throws(() => spec({ updateOrder: "sideways" }), { message: /it must be one of start-first, stop-first/ });
+  for (const ratio of ["1.5", "-1", "x", ""])
+    assert.throws(() => spec({ updateMaxFailureRatio: ratio }), { message: /it must be a number from 0 to 1/ });
 });
 
 test("switches may be given a value, and never eat the next word", () => {

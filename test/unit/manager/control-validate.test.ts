@@ -140,6 +140,47 @@ const REFUSED: readonly (readonly [Change, string | RegExp])[] = [
   [{ task: { reservations: { ...Resources.create(), pids: 1 } } }, /cannot be reserved/],
   [{ task: { restart: { ...RestartPolicy.create(), condition: 9 } } }, /one of any, on-failure, none/],
   [{ task: { placement: { ...Placement.create(), constraints: ["node.size==big"] } } }, /node\.size/],
+  [
+    { task: { placement: { ...Placement.create(), constraints: ["node.ip==10.0.0.0/40"] } } },
+    /task\.placement\.constraints\[0\].*10\.0\.0\.0\/40.*subnet such as 10\.0\.0\.0\/8/,
+  ],
+  [
+    { task: { placement: { ...Placement.create(), preferences: [{ spread: "zone" }] } } },
+    /task\.placement\.preferences\[0\]\.spread.*"zone".*spread=node\.labels\.NAME/,
+  ],
+  [
+    { task: { placement: { ...Placement.create(), preferences: Array(2).fill({ spread: "node.labels.a" }) } } },
+    /task\.placement\.preferences has spread=node\.labels\.a twice/,
+  ],
+  [
+    { task: { placement: { ...Placement.create(), platforms: [{ os: "", architecture: "" }] } } },
+    /task\.placement\.platforms\[0\].*linux\/amd64/,
+  ],
+  [
+    { task: { placement: { ...Placement.create(), platforms: [{ os: "Linux!", architecture: "" }] } } },
+    /task\.placement\.platforms\[0\]\.os "Linux!" is not valid/,
+  ],
+  [{ task: { placement: { ...Placement.create(), strategy: 9 } } }, /task\.placement\.strategy 9.*spread, binpack/],
+  [
+    { task: { placement: { ...Placement.create(), affinities: ["service=db"] } } },
+    /task\.placement\.affinities\[0\].*"service=db".*service==NAME/,
+  ],
+  [
+    { task: { reservations: { ...Resources.create(), generic: [{ kind: "gpu", count: 0, names: [] }] } } },
+    /task\.reservations\.generic\[0\]\.count 0 is not valid: it must be a whole number from 1/,
+  ],
+  [
+    { task: { reservations: { ...Resources.create(), generic: [{ kind: "gpu", count: 1, names: ["A"] }] } } },
+    /task\.reservations\.generic\[0\]\.names.*declared by nodes alone/,
+  ],
+  [
+    { task: { reservations: { ...Resources.create(), generic: [{ kind: "a b", count: 1, names: [] }] } } },
+    /task\.reservations\.generic\[0\]\.kind "a b" is not valid/,
+  ],
+  [
+    { task: { limits: { ...Resources.create(), generic: [{ kind: "gpu", count: 1, names: [] }] } } },
+    /generic resources have no limit/,
+  ],
   [port({ targetPort: 0 }), /target_port 0 is not valid/],
   [port({ publishedPort: 70_000 }), /published_port 70000 is not valid/],
   [port({ publishMode: PortConfig_PublishMode.INGRESS, publishedPort: 8080 }), /published=8080,target=80,mode=host/],

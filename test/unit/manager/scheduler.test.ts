@@ -221,6 +221,7 @@ test("constraints speak of ids, host names, roles, platforms and labels, without
       platform: { os: "linux", architecture: "amd64" },
       engineLabels: { "com.example.gpu": "yes" },
     },
+    status: { ...found.status, addr: "10.1.2.3" },
   }));
   const node = fake.view.nodes.get("n1");
   assert.ok(node);
@@ -232,6 +233,10 @@ test("constraints speak of ids, host names, roles, platforms and labels, without
     "NODE.ROLE!=worker",
     "node.platform.os==Linux",
     "node.platform.arch==amd64",
+    "node.ip==10.1.2.3",
+    "node.ip == 10.0.0.0/8",
+    "node.ip!=10.2.0.0/16",
+    "node.ip!=fe80::/10",
     "node.labels.Zone==east 1",
     "node.labels.zone!=east 1",
     "node.labels.missing!=x",
@@ -253,6 +258,10 @@ test("a constraint that cannot be read is refused by name", () => {
     "node.color==red",
     "node.labels.==x",
     "zone==a",
+    "node.ip==10.0.0",
+    "node.ip==10.0.0.256",
+    "node.ip==10.0.0.0/33",
+    "node.ip==1::2::3",
     "node.id==a;b",
     "==x",
   ];
