@@ -10,6 +10,8 @@ import type { Random } from "../proto/base/random.ts";
 import { newId } from "../proto/model/ids.ts";
 import { AllocatePass } from "./allocator/allocate.ts";
 import { EnforcePass } from "./orchestrator/enforce.ts";
+import { GlobalPass } from "./orchestrator/global.ts";
+import { JobPass } from "./orchestrator/jobs.ts";
 import { ReapPass } from "./orchestrator/reap.ts";
 import { ReplicatedPass } from "./orchestrator/replicated.ts";
 import { RestartPass } from "./orchestrator/restart.ts";
@@ -23,6 +25,8 @@ import type { Store } from "./store/store.ts";
 /** Everything the leader does, in order. */
 export function leaderPasses(newTaskId: NewId): readonly Pass[] {
   return [
+    new JobPass(newTaskId),
+    new GlobalPass(newTaskId),
     new ReplicatedPass(newTaskId),
     new UpdatePass(newTaskId),
     new RestartPass(newTaskId),

@@ -103,12 +103,17 @@ function constrained(constraints: readonly Constraint[]): Filter | undefined {
 
 function platforms(wanted: readonly Platform[]): Filter | undefined {
   if (wanted.length === 0) return undefined;
-  const fits = (node: WholeNode): boolean => wanted.some((platform) => isPlatform(node, platform));
+  const fits = (node: WholeNode): boolean => meetsPlatforms(node, wanted);
   return {
     accepts: ({ node }) => fits(node),
     reason: (count) => `unsupported platform on ${nodes(count)}`,
     refusals: ({ node }) => (fits(node) ? [] : [refusedByPlatform(node, wanted)]),
   };
+}
+
+/** None asked for is any. */
+export function meetsPlatforms(node: WholeNode, wanted: readonly Platform[]): boolean {
+  return wanted.length === 0 || wanted.some((platform) => isPlatform(node, platform));
 }
 
 /** What a platform leaves open is not asked for. */

@@ -39,7 +39,7 @@ function neverAssigned(task: WholeTask): boolean {
 }
 
 function checkNode(view: ReadTx, nodeId: string): void {
-  const tasks = view.tasks.byNode(nodeId).filter((task) => !isEnded(task.status.state));
+  const tasks = view.tasks.byNode(nodeId).filter((task) => !neverAssigned(task) && !isEnded(task.status.state));
   const { nanoCpus = 0, memoryBytes = 0 } = view.nodes.get(nodeId)?.description.resources ?? {};
   const sum = (of: (task: WholeTask) => number): number => tasks.reduce((total, task) => total + of(task), 0);
   assert.ok(sum((task) => task.spec.reservations.nanoCpus) <= nanoCpus, `the CPUs of node ${nodeId} are not oversold`);

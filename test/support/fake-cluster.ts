@@ -47,6 +47,8 @@ export class FakeCluster {
   readonly stubborn: Set<string> = new Set();
   /** What becomes of a task instead of its next step; undefined: nothing else. The state it is in: it stays in it. */
   fate: (task: WholeTask) => State | undefined = () => undefined;
+  /** How a job's task ends; undefined: it runs on. */
+  jobEnd: (task: WholeTask) => State | undefined = () => TaskState.COMPLETE;
   /** Called after each committed run of the passes. */
   afterRun: (view: ReadTx) => void = () => undefined;
   #runner: PassRunner;
@@ -233,7 +235,7 @@ export class FakeCluster {
     const { state } = task.status;
     if (isEnded(state) || state < TaskState.ASSIGNED) return undefined;
     if (!wantsToRun(task.desiredState)) return this.stubborn.has(task.serviceId) ? undefined : TaskState.SHUTDOWN;
-    if (state === TaskState.RUNNING) return undefined;
+    if (state === TaskState.RUNNING) return task.jobIteration > 0 ? this.jobEnd(task) : undefined;
     if (state === TaskState.READY && task.desiredState === TaskState.READY) return undefined;
     return STEPS[STEPS.indexOf(state) + 1];
   }
