@@ -1,6 +1,6 @@
 // `npm run sim -- SEED` replays one simulation and prints what happens in it. `npm run sim -- --seeds 1000 [--from 1]` runs many, on
 // every processor, and prints the first that fails; `--twice 5` runs every fifth one again and compares, `--regressions` begins
-// with those that once failed. What a run does depends on its seed alone.
+// with those that once failed. `--scale` measures placing among thousands of nodes. What a run does depends on its seed alone.
 
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 import { defined } from "../../proto/base/assert.ts";
 import { REGRESSIONS } from "./regressions.ts";
+import { runScale } from "./scale-run.ts";
 import { type Outcome, simulate } from "./simulation.ts";
 
 interface Job {
@@ -24,6 +25,8 @@ interface Report {
 /** A failed run's trace that is shown without asking for all of it. */
 const LINES_SHOWN = 40;
 const PROGRESS_EVERY = 100;
+/** What three semi-spaces of --max-semi-space-size=4, which deploy/bin/tsswarmd has, come to. */
+const YOUNG_MB = 12;
 
 async function runOne(seed: number, { twice }: Pick<Job, "twice">): Promise<Report> {
   const outcome = await simulate({ seed });
@@ -104,6 +107,19 @@ async function show({ seed, outcome }: Report): Promise<void> {
   console.log(`all of it: npm run sim -- ${seed}`);
 }
 
+/** In a thread with the heap of a daemon. */
+async function scale(): Promise<boolean> {
+  const options = {
+    workerData: "scale",
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB, maxOldGenerationSizeMb: 4_096 },
+  };
+  const worker = new Worker(fileURLToPath(import.meta.url), options);
+  return new Promise((resolve, reject) => {
+    worker.on("message", resolve);
+    worker.on("error", reject);
+  });
+}
+
 async function main(): Promise<boolean> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -112,8 +128,10 @@ async function main(): Promise<boolean> {
       from: { type: "string", default: "1" },
       twice: { type: "string", default: "0" },
       regressions: { type: "boolean", default: false },
+      scale: { type: "boolean", default: false },
     },
   });
+  if (values.scale) return scale();
   if (values.seeds === undefined) return replay(Number(positionals[0] ?? "1"));
   const from = Number(values.from);
   const drawn = Array.from({ length: Number(values.seeds) }, (_, place) => from + place);
@@ -124,4 +142,5 @@ async function main(): Promise<boolean> {
 }
 
 if (isMainThread) process.exitCode = (await main()) ? 0 : 1;
+else if (workerData === "scale") defined(parentPort, "the parent").postMessage(await runScale());
 else await work(workerData as Job);
