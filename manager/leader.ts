@@ -52,8 +52,8 @@ const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 5_000;
 /** After a run that stopped before the end without a change: others get the loop. */
 const PAUSE_MS = 5;
-/** Objects shown to the passes before others get the loop. */
-const SHOWN_AT_ONCE = 5_000;
+/** Objects that a new leader shows to its passes before each run: about as many as a run looks at. */
+const SHOWN_AT_ONCE = 500;
 
 export class Leader {
   readonly #options: LeaderOptions;
@@ -94,16 +94,15 @@ export class Leader {
   ): Promise<void> {
     const { store, clock } = this.#options;
     const { signal } = options;
-    // What is shown late is no harm: passes keep ids and look at what is.
-    const present = everything(store.view());
-    for (let from = 0; from < present.length; from += SHOWN_AT_ONCE) {
-      if (from > 0) await this.#wait(clock.now(), signal);
-      runner.observe(present.slice(from, from + SHOWN_AT_ONCE));
-    }
+    // What is shown late is no harm: passes keep ids and look at what is. They work off what they have before they are shown more.
+    let unseen = everything(store.view());
     while (!signal.aborted) {
+      runner.observe(unseen.slice(0, SHOWN_AT_ONCE));
+      unseen = unseen.slice(SHOWN_AT_ONCE);
       const now = clock.now();
       const { changed, next } = await store.update((tx) => runner.run(tx, now));
       if (changed) options.onCommit();
+      else if (unseen.length > 0) await this.#wait(now, signal);
       else if (next !== null && next <= now) await this.#wait(now + PAUSE_MS, signal);
       else await this.#idle(next, signal);
     }

@@ -68,7 +68,7 @@ export class PassRunner {
       observeAll(pass, everything(tx));
     }
     try {
-      const next = tx.nested(() => pass.run(tx, now, CHANGES_MAX));
+      const next = tx.nested(() => pass.run(tx, now, pass.carriesOn === true ? CHANGES_MAX : CHANGES_MAX / 2));
       return earlier([next, this.#retries.get(pass.name) ?? null]);
     } catch (error) {
       if (strict) throw error;

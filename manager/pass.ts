@@ -7,6 +7,8 @@ import type { WriteTx } from "./store/tx.ts";
 /** One concern of the leader. Pure: reads and writes only `tx`, knows no clock but `now`, never waits. */
 export interface Pass {
   readonly name: string;
+  /** It carries on what other passes began: they leave it half of a run's changes, so that what they begin does not pile up. */
+  readonly carriesOn?: true;
   /**
    * Marks what a change made dirty: a committed one, or one that an earlier pass made in this very run. Keeps ids, never objects,
    * for the change may be old. Idempotent; is fed every object once when leadership begins.
@@ -25,16 +27,17 @@ export type NewId = () => string;
 /** What a step came to: objects looked at, or `full` when the transaction has no room for what it has to write. */
 export type StepResult = number | "full";
 
-/** Objects that one pass looks at in one run. A millisecond or two. */
-const LOOKS_MAX = 2_000;
+/** Objects that one pass looks at in one run. Half a millisecond or one. */
+const LOOKS_MAX = 500;
 
 /**
  * Takes ids out of `dirty` one by one. False when it stopped before the end; the rest, and the id that did not fit, stay dirty. What
  * `step` marks is for the next run.
  */
 export function visit(dirty: Set<string>, step: (id: string) => StepResult): boolean {
+  const isAll = dirty.size <= LOOKS_MAX;
+  const ids = firstOf(dirty);
   let looks = 0;
-  const ids = [...dirty];
   for (const [position, id] of ids.entries()) {
     dirty.delete(id);
     const result = step(id);
@@ -43,9 +46,19 @@ export function visit(dirty: Set<string>, step: (id: string) => StepResult): boo
       return false;
     }
     looks += result + 1;
-    if (looks >= LOOKS_MAX) return position === ids.length - 1;
+    if (looks >= LOOKS_MAX) return isAll && position === ids.length - 1;
   }
-  return true;
+  return isAll;
+}
+
+/** As many as one run may look at: a copy of all would cost more than the looks. */
+function firstOf(dirty: ReadonlySet<string>): readonly string[] {
+  const ids: string[] = [];
+  for (const id of dirty) {
+    if (ids.length >= LOOKS_MAX) break;
+    ids.push(id);
+  }
+  return ids;
 }
 
 /** The earlier of two times to wake; null: never. */

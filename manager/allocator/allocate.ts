@@ -9,6 +9,7 @@ import type { WriteTx } from "../store/tx.ts";
 
 export class AllocatePass implements Pass {
   readonly name = "allocate";
+  readonly carriesOn = true;
   /** Ids of new tasks. */
   readonly #dirty = new Set<string>();
 

@@ -12,7 +12,7 @@ import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, visit } from "../pass.ts";
 import { meetsPlatforms } from "../placement/filters.ts";
 import type { StoreEvent } from "../store/events.ts";
-import { type SlotName, slotKey } from "../store/tables.ts";
+import { type SlotName, slotKey, slotNamed } from "../store/tables.ts";
 import type { WriteTx } from "../store/tx.ts";
 import { RUN_LATE_MAX_MS } from "./job-schedule.ts";
 import { NO_RESTARTS, newTask, removeTask, stopTask } from "./new-task.ts";
@@ -37,9 +37,8 @@ export class GlobalPass implements Pass {
   readonly #services = new Set<string>();
   readonly #dirtyServices = new Set<string>();
   readonly #dirtyNodes = new Set<string>();
-  /** Keys of slots, and how to take them apart again. */
+  /** Keys of slots. */
   readonly #dirty = new Set<string>();
-  readonly #slots = new Map<string, SlotName>();
 
   constructor(newId: NewId) {
     this.#newId = newId;
@@ -74,25 +73,15 @@ export class GlobalPass implements Pass {
     return seen.every(Boolean) ? null : now;
   }
 
-  #mark({ serviceId, slot, nodeId }: SlotName): void {
-    const key = slotKey({ serviceId, slot, nodeId });
-    this.#dirty.add(key);
-    this.#slots.set(key, { serviceId, slot, nodeId });
+  #mark(name: SlotName): void {
+    this.#dirty.add(slotKey(name));
   }
 
   #slot(tx: WriteTx, key: string, run: Run): StepResult {
-    const name = this.#slots.get(key);
-    const service = name === undefined ? undefined : tx.services.get(name.serviceId);
-    if (
-      name === undefined ||
-      service === undefined ||
-      service.pendingDelete ||
-      this.#place(tx, { service, name }, run)
-    ) {
-      this.#slots.delete(key);
-      return 1;
-    }
-    return "full";
+    const name = slotNamed(key);
+    const service = tx.services.get(name.serviceId);
+    if (service === undefined || service.pendingDelete) return 1;
+    return this.#place(tx, { service, name }, run) ? 1 : "full";
   }
 
   /** False when the transaction has no room. */

@@ -7,7 +7,6 @@ import { Task, TaskStatus } from "../../proto/gen/objects.ts";
 import { type WholeService, type WholeTask, wholeTask } from "../../proto/model/objects.ts";
 import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
 import { UPDATE_CAUSE, isPaused, isUnderWay } from "../../proto/model/update-plan.ts";
-import type { SlotName } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
 import { isOutdated } from "./outdated.ts";
 import { type Slot, isOutOfTheWay, isOver, slotOf } from "./slots.ts";
@@ -144,9 +143,4 @@ export function removeTask(tx: WriteTx, task: WholeTask, limit: number): boolean
   if (isOver(tx, removed)) tx.tasks.remove(task.id);
   else tx.tasks.update(removed);
   return true;
-}
-
-/** How to find the slot of a task again, in a few words. */
-export function slotName({ serviceId, slot, nodeId }: WholeTask): SlotName {
-  return { serviceId, slot, nodeId };
 }

@@ -10,19 +10,18 @@ import type { WholeTask } from "../../proto/model/objects.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
-import { type SlotName, slotKey } from "../store/tables.ts";
+import { slotKey, slotNamed } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { slotName } from "./new-task.ts";
 import { isOver, wasAssigned } from "./slots.ts";
 
 export class ReapPass implements Pass {
   readonly name = "reap";
-  /** Keys of slots, and how to take them apart again. */
+  /** Keys of slots. */
   readonly #dirty = new Set<string>();
-  readonly #slots = new Map<string, SlotName>();
   readonly #dirtyNodes = new Set<string>();
   readonly #dirtyServices = new Set<string>();
-  /** All slots are dirty: the history limit may have changed. */
+  /** Services whose slots are all dirty: the history limit may have changed. */
+  readonly #dirtyAll = new Set<string>();
   #everything = false;
 
   observe(event: StoreEvent): void {
@@ -34,15 +33,12 @@ export class ReapPass implements Pass {
   }
 
   run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
-    if (this.#everything) for (const task of tx.tasks.all()) this.#mark(task);
+    if (this.#everything) for (const { id } of tx.services.all()) this.#dirtyAll.add(id);
     this.#everything = false;
     const keep = historyLimit(tx);
     const seen = [
-      visit(this.#dirtyNodes, (id) => {
-        const tasks = tx.tasks.byNode(id);
-        for (const task of tasks) this.#mark(task);
-        return tasks.length;
-      }),
+      visit(this.#dirtyAll, (id) => this.#markAll(tx.tasks.byService(id))),
+      visit(this.#dirtyNodes, (id) => this.#markAll(tx.tasks.byNode(id))),
       visit(this.#dirty, (key) => this.#slot(tx, key, { keep, limit })),
       visit(this.#dirtyServices, (id) => reapService(tx, id, limit)),
     ];
@@ -50,20 +46,21 @@ export class ReapPass implements Pass {
   }
 
   #mark(task: WholeTask): void {
-    const key = slotKey(task);
-    this.#dirty.add(key);
-    this.#slots.set(key, slotName(task));
+    this.#dirty.add(slotKey(task));
+  }
+
+  #markAll(tasks: readonly WholeTask[]): number {
+    for (const task of tasks) this.#mark(task);
+    return tasks.length;
   }
 
   #slot(tx: WriteTx, key: string, bounds: { readonly keep: number; readonly limit: number }): StepResult {
-    const slot = this.#slots.get(key);
-    if (slot === undefined) return 1;
+    const slot = slotNamed(key);
     const tasks = tx.tasks.bySlot(slot);
     for (const { id } of reapable(tx, tasks, bounds.keep)) {
       if (!tx.fits(bounds.limit, [{ id }])) return "full";
       tx.tasks.remove(id);
     }
-    this.#slots.delete(key);
     this.#dirtyServices.add(slot.serviceId);
     return tasks.length;
   }

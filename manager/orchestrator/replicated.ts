@@ -4,7 +4,7 @@
 import type { UnixMs } from "../../proto/base/clock.ts";
 import type { WholeService, WholeTask } from "../../proto/model/objects.ts";
 import { replicasOf } from "../../proto/model/service-mode.ts";
-import { TaskState } from "../../proto/model/task-state.ts";
+import { TaskState, isEnded } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
@@ -28,7 +28,7 @@ export class ReplicatedPass implements Pass {
 
   observe(event: StoreEvent): void {
     if (event.kind === "service") this.#dirty.add(event.object.id);
-    else if (event.kind === "task") this.#dirty.add(event.object.serviceId);
+    else if (event.kind === "task" && mayMatter(event)) this.#dirty.add(event.object.serviceId);
   }
 
   run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
@@ -63,6 +63,11 @@ export class ReplicatedPass implements Pass {
     }
     return gap.held.length + gap.missing;
   }
+}
+
+/** Of the reports of a wanted task only its end changes how many slots are held. */
+function mayMatter({ action, object, old }: Extract<StoreEvent, { readonly kind: "task" }>): boolean {
+  return action !== "update" || old?.desiredState !== object.desiredState || isEnded(object.status.state);
 }
 
 function removeAll(tx: WriteTx, tasks: readonly WholeTask[], limit: number): StepResult {

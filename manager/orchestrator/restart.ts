@@ -8,9 +8,9 @@ import { restartPolicyOf } from "../../proto/model/service-mode.ts";
 import { TaskState, isEnded, wantsToRun } from "../../proto/model/task-state.ts";
 import { type NewId, type Pass, type StepResult, earlier, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
-import { type SlotName, slotKey } from "../store/tables.ts";
+import { slotKey, slotNamed } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
-import { NO_RESTARTS, replaceTask, slotName } from "./new-task.ts";
+import { NO_RESTARTS, replaceTask } from "./new-task.ts";
 import { isOutdated } from "./outdated.ts";
 import { afterRestart, mayRestart, restartDelayMs } from "./restart-policy.ts";
 import { isOutOfTheWay, slotOf } from "./slots.ts";
@@ -27,9 +27,8 @@ interface Run {
 export class RestartPass implements Pass {
   readonly name = "restart";
   readonly #newId: NewId;
-  /** Keys of slots, and how to take them apart again. */
+  /** Keys of slots. */
   readonly #dirty = new Set<string>();
-  readonly #slots = new Map<string, SlotName>();
   /** Nodes whose tasks somebody may wait for. */
   readonly #dirtyNodes = new Set<string>();
   /** When to look again at a slot whose task waits, by its key. */
@@ -56,20 +55,14 @@ export class RestartPass implements Pass {
   }
 
   #mark(task: WholeTask): void {
-    const key = slotKey(task);
-    this.#dirty.add(key);
-    this.#slots.set(key, slotName(task));
+    this.#dirty.add(slotKey(task));
   }
 
   #slot(tx: WriteTx, key: string, run: Run): StepResult {
-    const name = this.#slots.get(key);
-    const slot = name === undefined ? undefined : slotOf(tx, name);
+    const slot = slotOf(tx, slotNamed(key));
     const service = slot === undefined ? undefined : tx.services.get(slot.current.serviceId);
     this.#wakes.delete(key);
-    if (slot === undefined || service === undefined || service.pendingDelete) {
-      this.#slots.delete(key);
-      return 1;
-    }
+    if (slot === undefined || service === undefined || service.pendingDelete) return 1;
     const { current } = slot;
     if (!wantsToRun(current.desiredState)) return 1;
     // A task that was lost with its node did not end by itself: the enforce pass replaces it whatever the policy.

@@ -5,22 +5,18 @@ import type { UnixMs } from "../../proto/base/clock.ts";
 import { isEnded } from "../../proto/model/task-state.ts";
 import { type Pass, type StepResult, visit } from "../pass.ts";
 import type { StoreEvent } from "../store/events.ts";
-import { type SlotName, slotKey } from "../store/tables.ts";
+import { slotKey, slotNamed } from "../store/tables.ts";
 import type { WriteTx } from "../store/tx.ts";
-import { isServing, slotName, stopTask } from "./new-task.ts";
+import { isServing, stopTask } from "./new-task.ts";
 import { slotOf } from "./slots.ts";
 
 export class SucceedPass implements Pass {
   readonly name = "succeed";
-  /** Keys of slots, and how to take them apart again. */
+  /** Keys of slots. */
   readonly #dirty = new Set<string>();
-  readonly #slots = new Map<string, SlotName>();
 
   observe(event: StoreEvent): void {
-    if (event.kind !== "task") return;
-    const key = slotKey(event.object);
-    this.#dirty.add(key);
-    this.#slots.set(key, slotName(event.object));
+    if (event.kind === "task") this.#dirty.add(slotKey(event.object));
   }
 
   run(tx: WriteTx, now: UnixMs, limit: number): UnixMs | null {
@@ -28,14 +24,12 @@ export class SucceedPass implements Pass {
   }
 
   #slot(tx: WriteTx, key: string, limit: number): StepResult {
-    const name = this.#slots.get(key);
-    const slot = name === undefined ? undefined : slotOf(tx, name);
+    const slot = slotOf(tx, slotNamed(key));
     if (slot?.outgoing !== undefined) {
       const { current, outgoing } = slot;
       const isDone = isServing(current) || isEnded(outgoing.status.state);
       if (isDone && !stopTask(tx, outgoing, limit)) return "full";
     }
-    this.#slots.delete(key);
     return 1;
   }
 }

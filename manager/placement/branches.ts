@@ -13,6 +13,8 @@ import type { NodeLoad } from "./node-load.ts";
 interface Candidate {
   readonly load: NodeLoad;
   readonly faulty: boolean;
+  /** Of the service. */
+  tasks: number;
   /** Of binpack. */
   fullness: number;
 }
@@ -28,6 +30,7 @@ interface Branch {
 }
 
 export class Branches implements Chooser {
+  readonly looks: number;
   readonly #choice: Choice;
   readonly #root: Branch;
   /** The parts that the node was found in, from the root on, and the node. */
@@ -38,11 +41,16 @@ export class Branches implements Chooser {
     this.#choice = choice;
     const { wish, book, now } = choice;
     const { serviceId } = wish.task;
-    const candidates = [...book.all()].map((load) => ({
-      load,
-      faulty: load.isFaulty(serviceId, now),
-      fullness: load.fullness,
-    }));
+    const isPacked = wish.placement.strategy === Placement_Strategy.BINPACK;
+    const candidates: Candidate[] = [];
+    for (const load of book.all())
+      candidates.push({
+        load,
+        faulty: load.isFaulty(serviceId, now),
+        tasks: load.tasksOf(serviceId),
+        fullness: isPacked ? load.fullness : 0,
+      });
+    this.looks = candidates.length;
     this.#root = this.#branch("", candidates, subjectsOf(wish.placement.preferences));
   }
 
@@ -58,6 +66,7 @@ export class Branches implements Chooser {
   taken(): void {
     if (this.#current === undefined) return;
     this.#current.fullness = this.#current.load.fullness;
+    this.#current.tasks += 1;
     for (const branch of this.#path) {
       branch.tasks += 1;
       branch.allTasks += 1;
@@ -88,8 +97,7 @@ export class Branches implements Chooser {
   }
 
   #branch(value: string, candidates: readonly Candidate[], subjects: readonly Subject[]): Branch {
-    const { serviceId } = this.#choice.wish.task;
-    const tasks = candidates.reduce((sum, { load }) => sum + load.tasksOf(serviceId), 0);
+    const tasks = candidates.reduce((sum, each) => sum + each.tasks, 0);
     const allTasks = candidates.reduce((sum, { load }) => sum + load.tasks, 0);
     const [subject, ...deeper] = subjects;
     if (subject === undefined)
@@ -106,15 +114,7 @@ export class Branches implements Chooser {
   }
 
   #order(): (pair: { readonly a: Candidate; readonly b: Candidate }) => boolean {
-    const { wish } = this.#choice;
-    if (wish.placement.strategy === Placement_Strategy.BINPACK) return isFuller;
-    const { serviceId } = wish.task;
-    return ({ a, b }) => {
-      if (a.faulty !== b.faulty) return b.faulty;
-      const ofService = a.load.tasksOf(serviceId) - b.load.tasksOf(serviceId);
-      if (ofService !== 0) return ofService < 0;
-      return a.load.tasks === b.load.tasks ? a.load.node.id < b.load.node.id : a.load.tasks < b.load.tasks;
-    };
+    return this.#choice.wish.placement.strategy === Placement_Strategy.BINPACK ? isFuller : isEmptier;
   }
 }
 
@@ -125,6 +125,12 @@ function subjectsOf(preferences: readonly PlacementPreference[]): readonly Subje
 function hasFewer({ a, b }: { readonly a: Branch; readonly b: Branch }): boolean {
   if (a.tasks !== b.tasks) return a.tasks < b.tasks;
   return a.allTasks === b.allTasks ? a.value < b.value : a.allTasks < b.allTasks;
+}
+
+function isEmptier({ a, b }: { readonly a: Candidate; readonly b: Candidate }): boolean {
+  if (a.faulty !== b.faulty) return b.faulty;
+  if (a.tasks !== b.tasks) return a.tasks < b.tasks;
+  return a.load.tasks === b.load.tasks ? a.load.node.id < b.load.node.id : a.load.tasks < b.load.tasks;
 }
 
 /** Nodes that have tasks before those that have none; then the fuller; of equally full ones the one with less left. */

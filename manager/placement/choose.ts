@@ -12,6 +12,8 @@ import type { LoadBook } from "./load-book.ts";
 import type { NodeLoad } from "./node-load.ts";
 
 export interface Chooser {
+  /** Nodes that were looked at before the first was asked for. */
+  readonly looks: number;
   /** The node for the next task; undefined when none is left. The same one as long as nothing is counted on it. */
   next(): NodeLoad | undefined;
   /** A task was counted on the node that `next` gave. */
@@ -36,6 +38,7 @@ export function chooserFor(choice: Choice): Chooser {
 
 /** The one node that a task of slot 0 belongs to. */
 class OwnNode implements Chooser {
+  readonly looks = 1;
   readonly #load: NodeLoad | undefined;
   readonly #filters: readonly Filter[];
 

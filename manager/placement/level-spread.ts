@@ -6,6 +6,7 @@ import { acceptsAll } from "./filters.ts";
 import type { NodeLoad } from "./node-load.ts";
 
 export class LevelSpread implements Chooser {
+  readonly looks = 0;
   readonly #choice: Choice;
   #walk: Iterator<NodeLoad>;
   /** Tasks of the service on the nodes that are taken now. Invariant: no node that is accepted and not faulty has fewer. */

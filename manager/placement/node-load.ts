@@ -64,8 +64,11 @@ export class NodeLoad {
 
   /** The larger of the reserved shares of its CPUs and its memory; 0 to 1. */
   get fullness(): number {
-    const { cpus, memory } = this;
-    return Math.max(...[cpus, memory].map(({ total, free }) => (total === 0 ? 0 : (total - free) / total)));
+    const { resources } = this.node.description;
+    return Math.max(
+      shareOf(resources?.nanoCpus ?? 0, { reserved: this.#nanoCpus }),
+      shareOf(resources?.memoryBytes ?? 0, { reserved: this.#memoryBytes }),
+    );
   }
 
   generic(kind: string): Room {
@@ -218,6 +221,11 @@ function countsLike(before: WholeTask, after: WholeTask): boolean {
 
 function roomOf(total: number | undefined, reserved: number): Room {
   return { total: total ?? 0, free: Math.max(0, (total ?? 0) - reserved) };
+}
+
+/** Not above 1: a node may come to have less than its tasks reserve. */
+function shareOf(total: number, { reserved }: { readonly reserved: number }): number {
+  return total === 0 ? 0 : Math.min(1, reserved / total);
 }
 
 /** A port that only one task of a node can have. */

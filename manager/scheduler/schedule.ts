@@ -27,6 +27,7 @@ interface Run {
 
 export class SchedulePass implements Pass {
   readonly name = "schedule";
+  readonly carriesOn = true;
   readonly #groups = new Groups();
   readonly #book = new LoadBook();
 
@@ -118,7 +119,9 @@ export class SchedulePass implements Pass {
       }
       return reason;
     };
-    return { wish, nothing, chooser: chooserFor({ book, wish, filters, now: run.now }) };
+    const chooser = chooserFor({ book, wish, filters, now: run.now });
+    run.looks += chooser.looks;
+    return { wish, nothing, chooser };
   }
 
   /** False when the transaction has no more room. */

@@ -2,6 +2,7 @@
 // a write becomes true, is decided elsewhere.
 
 import type { WholeCluster, WholeNode, WholeRevision, WholeService, WholeTask } from "../../proto/model/objects.ts";
+import { WideMap } from "./wide-map.ts";
 
 export interface Objects {
   readonly cluster: WholeCluster;
@@ -23,8 +24,9 @@ export const KINDS: readonly Kind[] = ["cluster", "node", "service", "task", "re
 class Index<T extends { readonly id: string }> {
   readonly #keyOf: (object: T) => string;
   readonly #hasSameKey: (before: T, change: { readonly after: T }) => boolean;
-  readonly #groups = new Map<string, Set<string>>();
-  #rows: ReadonlyMap<string, T> = new Map();
+  /** One id, which is the most common, or several. */
+  readonly #groups = new WideMap<string | Set<string>>();
+  #rows: Pick<Rows<T>, "get"> = new Map<string, T>();
 
   constructor(
     keyOf: (object: T) => string,
@@ -36,13 +38,15 @@ class Index<T extends { readonly id: string }> {
   }
 
   /** Of this table. */
-  attach(rows: ReadonlyMap<string, T>): void {
+  attach(rows: Pick<Rows<T>, "get">): void {
     this.#rows = rows;
   }
 
   get(key: string): readonly T[] {
+    const group = this.#groups.get(key);
+    if (group === undefined) return [];
     const found: T[] = [];
-    for (const id of this.#groups.get(key) ?? NOBODY) {
+    for (const id of typeof group === "string" ? [group] : group) {
       const row = this.#rows.get(id);
       if (row !== undefined) found.push(row);
     }
@@ -53,27 +57,43 @@ class Index<T extends { readonly id: string }> {
     const { before, after } = change;
     if (before !== undefined) {
       if (after !== undefined && this.#hasSameKey(before, { after })) return;
-      const key = this.#keyOf(before);
-      const group = this.#groups.get(key);
-      group?.delete(before.id);
-      if (group?.size === 0) this.#groups.delete(key);
+      this.#drop(this.#keyOf(before), before);
     }
-    if (after === undefined) return;
-    const key = this.#keyOf(after);
+    if (after !== undefined) this.#add(this.#keyOf(after), after);
+  }
+
+  #drop(key: string, { id }: T): void {
     const group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, new Set([after.id]));
-    else group.add(after.id);
+    if (typeof group === "string") {
+      if (group === id) this.#groups.delete(key);
+      return;
+    }
+    group?.delete(id);
+    if (group?.size === 0) this.#groups.delete(key);
+  }
+
+  #add(key: string, { id }: T): void {
+    const group = this.#groups.get(key);
+    if (group === undefined || group === id) this.#groups.set(key, id);
+    else if (typeof group === "string") this.#groups.set(key, new Set([group, id]));
+    else group.add(id);
   }
 }
 
-const NOBODY: ReadonlySet<string> = new Set();
+interface Rows<T> {
+  get(id: string): T | undefined;
+  set(id: string, row: T): unknown;
+  delete(id: string): unknown;
+  values(): Iterable<T>;
+}
 
 class Table<T extends { readonly id: string }> {
-  readonly #rows = new Map<string, T>();
+  readonly #rows: Rows<T>;
   readonly #indexes: readonly Index<T>[];
 
-  constructor(indexes: readonly Index<T>[]) {
+  constructor(indexes: readonly Index<T>[], rows: Rows<T> = new Map()) {
     this.#indexes = indexes;
+    this.#rows = rows;
     for (const index of indexes) index.attach(this.#rows);
   }
 
@@ -103,9 +123,16 @@ export interface SlotName {
   readonly nodeId: string;
 }
 
-/** Names one slot of a service, as a key of maps and sets. */
+/** Names one slot of a service, as a key of maps and sets; slotNamed takes it apart. */
 export function slotKey({ serviceId, slot, nodeId }: SlotName): string {
   return slot === 0 ? `${serviceId}/@${nodeId}` : `${serviceId}/${slot}`;
+}
+
+export function slotNamed(key: string): SlotName {
+  const end = key.indexOf("/");
+  const serviceId = key.slice(0, end);
+  if (key[end + 1] === "@") return { serviceId, slot: 0, nodeId: key.slice(end + 2) };
+  return { serviceId, slot: Number(key.slice(end + 1)), nodeId: "" };
 }
 
 function hasSameSlot(before: SlotName, { after }: { readonly after: SlotName }): boolean {
@@ -123,7 +150,7 @@ export class Tables {
     cluster: new Table<WholeCluster>([]),
     node: new Table<WholeNode>([]),
     service: new Table<WholeService>([this.servicesByName]),
-    task: new Table<WholeTask>([this.tasksByService, this.tasksByNode, this.tasksBySlot]),
+    task: new Table<WholeTask>([this.tasksByService, this.tasksByNode, this.tasksBySlot], new WideMap()),
     revision: new Table<WholeRevision>([this.revisionsByService]),
   };
 }

@@ -3,7 +3,7 @@
 // generation of the daemon, so that collections are as long as there.
 
 import { performance } from "node:perf_hooks";
-import { Placement_Strategy } from "../../proto/gen/specs.ts";
+import { type Placement, Placement_Strategy } from "../../proto/gen/specs.ts";
 import type { WholeServiceSpec } from "../../proto/model/objects.ts";
 import { TaskState } from "../../proto/model/task-state.ts";
 import { ScaleCluster } from "./scale.ts";
@@ -48,6 +48,18 @@ async function measured(name: string, cluster: ScaleCluster, work: () => Promise
 function placed(cluster: ScaleCluster): number {
   return cluster.view.tasks.all().filter(({ status }) => status.state >= TaskState.ASSIGNED).length;
 }
+
+function placing(change: Partial<Placement>): (spec: WholeServiceSpec) => WholeServiceSpec {
+  return ({ task, ...spec }) => ({ ...spec, task: { ...task, placement: { ...task.placement, ...change } } });
+}
+
+/** Besides reservations, which all services have. */
+const WIDER: readonly { readonly name: string; readonly change: (spec: WholeServiceSpec) => WholeServiceSpec }[] = [
+  { name: "constrained", change: placing({ constraints: ["node.labels.zone!=z0", "node.platform.os==linux"] }) },
+  { name: "one per node", change: placing({ maxReplicasPerNode: 1 }) },
+  { name: "by zones", change: placing({ preferences: [{ spread: "node.labels.zone" }] }) },
+  { name: "binpack", change: placing({ strategy: Placement_Strategy.BINPACK }) },
+];
 
 function services(nodes: number): readonly number[] {
   return Array.from({ length: (nodes * TASKS_PER_NODE) / REPLICAS }, () => REPLICAS);
@@ -162,20 +174,10 @@ export async function runScale(): Promise<boolean> {
   const [large] = many;
   if (small === undefined || large === undefined) return false;
   const worst = [show([small]), show(many)];
-  const zoned = await repeated(async () => [
-    await backlog(NODES, ({ task, ...spec }) => ({
-      ...spec,
-      task: { ...task, placement: { ...task.placement, preferences: [{ spread: "node.labels.zone" }] } },
-    })),
-  ]);
-  worst.push(show(zoned.map((each) => ({ ...each, name: `${each.name}, by zones` }))));
-  const packed = await repeated(async () => [
-    await backlog(NODES, ({ task, ...spec }) => ({
-      ...spec,
-      task: { ...task, placement: { ...task.placement, strategy: Placement_Strategy.BINPACK } },
-    })),
-  ]);
-  worst.push(show(packed.map((each) => ({ ...each, name: `${each.name}, binpack` }))));
+  for (const { name, change } of WIDER) {
+    const figures = await repeated(async () => [await backlog(NODES, change)]);
+    worst.push(show(figures.map((each) => ({ ...each, name: `${each.name}, ${name}` }))));
+  }
   worst.push(show(await repeated(life)));
   const rate = (large.count / large.cpuMs) * 1_000;
   const ratio = large.cpuMs / large.count / (small.cpuMs / small.count);
