@@ -5,7 +5,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Container, type ExitRecord, removeTree } from "../../native/index.ts";
-import { abortable, withDeadline } from "../../proto/base/abort.ts";
+import { abortable, childOf, withDeadline } from "../../proto/base/abort.ts";
 import { SwarmError, errorText, isSwarmError } from "../../proto/base/errors.ts";
 import type { Slots } from "../../proto/base/slots.ts";
 import { type ContainerStatus, ContainerStatus_Health } from "../../proto/gen/objects.ts";
@@ -13,10 +13,13 @@ import type { PortConfig } from "../../proto/gen/specs.ts";
 import type { StreamFrame, StreamOpen } from "../../proto/gen/streams.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
-import { isEnded } from "../../proto/model/task-state.ts";
+import { TaskState, isEnded } from "../../proto/model/task-state.ts";
 import type { Controller } from "../exec/executor.ts";
 import type { Existing } from "./existing.ts";
 import { LOG_FILE, ROOT_PARTS } from "./files.ts";
+import { type HealthRecord, writeHealth } from "./health-file.ts";
+import { HealthLog } from "./health-log.ts";
+import { HealthMonitor } from "./health-monitor.ts";
 import { makeContainer } from "./make.ts";
 import type { ContainerParts } from "./parts.ts";
 import { type ContainerRecord, containerIdOf } from "./record.ts";
@@ -25,6 +28,8 @@ import { serveStream } from "./streams.ts";
 const SIGKILL = 9;
 /** Longest a killed container may take to be gone, and a clean-up may take. */
 const CLEANUP_MS_MAX = 30_000;
+/** Longest the stop of a container waits for traffic to be led elsewhere. */
+const WITHDRAW_MS_MAX = 30_000;
 /** The sentence of a container that nobody saw end. */
 export const LOST = "the container was lost: its shim is gone and left no exit record";
 
@@ -37,6 +42,14 @@ export class ContainerController implements Controller {
   #record: ContainerRecord | undefined;
   readonly #making: Slots;
   readonly #onClose: (controller: ContainerController) => void;
+  /** Undefined without a health check. */
+  #health: HealthRecord | undefined;
+  /** From the start on, of a container with a check. */
+  #monitor: HealthMonitor | undefined;
+  /** What the last checks said; empty after a restart of the daemon, until the next one. */
+  readonly healthLog: HealthLog = new HealthLog();
+  /** No traffic is led to it any more. */
+  #withdrawn = false;
   #pid = 0;
   /** False once everything was given back. */
   #holds = true;
@@ -48,6 +61,7 @@ export class ContainerController implements Controller {
     readonly task: WholeTask;
     readonly existing: Existing;
     readonly record: ContainerRecord | undefined;
+    readonly health: HealthRecord | undefined;
     /** Bound on containers made at once. */
     readonly making: Slots;
     readonly onClose: (controller: ContainerController) => void;
@@ -58,9 +72,11 @@ export class ContainerController implements Controller {
     this.#dir = join(options.parts.dir, this.#id);
     this.#record = options.record;
     this.#existing = options.existing;
+    this.#health = options.health;
     this.#making = options.making;
     this.#onClose = options.onClose;
     this.#pid = "container" in options.existing ? (options.existing.container?.pid ?? 0) : 0;
+    if (options.existing.kind === "running") this.#monitor = this.#monitorOf({ adopted: true });
   }
 
   /** The image it keeps in use; undefined before it is made and after it has ended. */
@@ -83,10 +99,17 @@ export class ContainerController implements Controller {
 
   async start(signal: AbortSignal): Promise<void> {
     const existing = this.#existing;
+    const checked = this.#health !== undefined && this.#task.status.state < TaskState.RUNNING;
+    if (checked && existing.kind === "running") return this.#untilHealthy(existing.container, signal);
+    if (checked && existing.kind === "ended" && existing.exit !== undefined) {
+      if (this.#holds) await this.#release(existing);
+      return;
+    }
     if (existing.kind === "running" || existing.kind === "ended") {
       throw new SwarmError("AlreadyExists", `the container of task ${this.#task.id} was started before`);
     }
     if (existing.kind !== "created") return this.#lost();
+    await this.#noteStart();
     this.#existing = { kind: "running", container: existing.container };
     try {
       await existing.container.start(signal);
@@ -96,6 +119,7 @@ export class ContainerController implements Controller {
       await this.#release({ kind: "ended", exit: undefined });
       throw notDone(error);
     }
+    await this.#untilHealthy(existing.container, signal);
   }
 
   async wait(signal: AbortSignal): Promise<void> {
@@ -106,7 +130,7 @@ export class ContainerController implements Controller {
       return;
     }
     if (existing.kind !== "running") return this.#lost();
-    await this.#ended(existing.container, signal);
+    await this.#watch({ container: existing.container, until: "ended" }, signal);
   }
 
   async shutdown(signal: AbortSignal): Promise<void> {
@@ -147,7 +171,7 @@ export class ContainerController implements Controller {
       signal: exit?.signal ?? 0,
       oomKilled: exit?.oomKilled ?? false,
       addresses: this.#record.addresses,
-      health: ContainerStatus_Health.NONE,
+      health: this.#healthNow(),
       ...(exit === undefined ? {} : { exitCode: exit.code }),
     };
     return { container, ports: this.#record.ports };
@@ -180,7 +204,7 @@ export class ContainerController implements Controller {
     this.#holds = true;
     this.#failed = false;
     try {
-      const container = await makeContainer(
+      const { container, check } = await makeContainer(
         {
           parts: this.#parts,
           task: this.#task,
@@ -194,6 +218,7 @@ export class ContainerController implements Controller {
         signal,
       );
       this.#pid = container.pid;
+      this.#health = check === undefined ? undefined : { check, startedAtMs: 0 };
       this.#existing = { kind: "created", container };
     } catch (error) {
       await this.#undo();
@@ -220,8 +245,80 @@ export class ContainerController implements Controller {
     await this.#release({ kind: "ended", exit });
   }
 
+  #healthNow(): ContainerStatus_Health {
+    if (this.#health === undefined) return ContainerStatus_Health.NONE;
+    const known = this.#task.status.container?.health ?? ContainerStatus_Health.NONE;
+    return this.#monitor?.health ?? (known === ContainerStatus_Health.NONE ? ContainerStatus_Health.STARTING : known);
+  }
+
+  /** A restarted daemon counts the start period from here. */
+  async #noteStart(): Promise<void> {
+    if (this.#health === undefined) return;
+    this.#health = { ...this.#health, startedAtMs: this.#parts.clock.now() };
+    await writeHealth(this.#dir, this.#health);
+    this.#monitor = this.#monitorOf({ adopted: false });
+  }
+
+  #monitorOf({ adopted }: { readonly adopted: boolean }): HealthMonitor | undefined {
+    if (this.#health === undefined) return undefined;
+    return new HealthMonitor({
+      ...this.#health,
+      clock: this.#parts.clock,
+      healthy: this.#task.status.state >= TaskState.RUNNING,
+      log: this.healthLog,
+      phase: adopted ? Number.parseInt(this.#id.slice(0, 8), 16) / 2 ** 32 : undefined,
+    });
+  }
+
+  /** Until it is healthy or has ended. At once without a check. Rejects when it is unhealthy, and then it was stopped. */
+  async #untilHealthy(container: Container, signal: AbortSignal): Promise<void> {
+    if (this.#monitor !== undefined) await this.#watch({ container, until: "healthy" }, signal);
+  }
+
+  /** Until it has ended, or what else is waited for. One that is unhealthy is stopped, and its end is that error. */
+  async #watch(
+    { container, until }: { readonly container: Container; readonly until: "healthy" | "ended" },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const monitor = this.#monitor;
+    if (monitor === undefined) return this.#ended(container, signal);
+    const child = childOf(signal);
+    const ended = this.#ended(container, child.signal);
+    const unhealthy = monitor.run(container, child.signal);
+    const healthy = until === "healthy" ? [monitor.healthy(child.signal)] : [];
+    try {
+      await Promise.race([ended, unhealthy, ...healthy]);
+    } finally {
+      child.abort(new SwarmError("Cancelled", "the wait is over"));
+      child.release();
+      await Promise.allSettled([ended, unhealthy, ...healthy]);
+    }
+    if (this.#existing.kind !== "running" || monitor.health !== ContainerStatus_Health.UNHEALTHY) return;
+    await this.#stop(container, signal);
+    throw new SwarmError("FailedPrecondition", `task: unhealthy container: ${monitor.reason}`);
+  }
+
+  /** Out of load balancing before the stop: what is under way is answered, nothing new comes. It never keeps the stop. */
+  async #quiesce(signal: AbortSignal): Promise<void> {
+    if (this.#withdrawn) return;
+    const { clock, logger, network } = this.#parts;
+    try {
+      await withDeadline({ clock, ms: WITHDRAW_MS_MAX, what: "leading traffic elsewhere", parent: signal }, (soon) =>
+        abortable(network.withdraw(this.#id, soon), soon),
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      logger.warn("a container is stopped before traffic is led elsewhere", {
+        task: this.#task.id,
+        error: errorText(error),
+      });
+    }
+    this.#withdrawn = true;
+  }
+
   async #stop(container: Container, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
+    await this.#quiesce(signal);
     const graceMs = this.#task.spec.container.stopGraceMs ?? DEFAULTS.stopGraceMs;
     await container.kill(this.#record?.stopSignal ?? SIGKILL, signal);
     try {

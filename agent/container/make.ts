@@ -9,6 +9,8 @@ import type { PortConfig } from "../../proto/gen/specs.ts";
 import { PortConfig_PublishMode } from "../../proto/gen/specs.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
 import { LOG_FILE } from "./files.ts";
+import { type HealthCheck, healthCheckOf } from "./health-config.ts";
+import { writeHealth } from "./health-file.ts";
 import type { ContainerImage, ContainerParts } from "./parts.ts";
 import { type ContainerRecord, writeRecord } from "./record.ts";
 
@@ -27,8 +29,13 @@ export interface MakeOptions {
   readonly onProgress: (record: ContainerRecord, container: Container | undefined) => void;
 }
 
+export interface Made {
+  readonly container: Container;
+  readonly check: HealthCheck | undefined;
+}
+
 /** The container, waiting at the barrier. Rejects with the reason for the user; nothing is taken away then. */
-export async function makeContainer(options: MakeOptions, signal: AbortSignal): Promise<Container> {
+export async function makeContainer(options: MakeOptions, signal: AbortSignal): Promise<Made> {
   const { dir, id, parts, task } = options;
   const spec = task.spec.container;
   const image = await parts.images.resolve(spec.image);
@@ -46,6 +53,8 @@ export async function makeContainer(options: MakeOptions, signal: AbortSignal): 
     await writeRecord(dir, record);
   };
   await note({});
+  const check = healthCheckOf(image.config.config?.Healthcheck, spec.healthcheck);
+  if (check !== undefined) await writeHealth(dir, { check, startedAtMs: 0 });
   const reservation = await parts.network.reserve({ containerId: id, ports: hostPorts(task) }, signal);
   await note({ addresses: reservation.addresses, ports: reservation.ports });
   const { cgroupParent } = parts;
@@ -66,7 +75,7 @@ export async function makeContainer(options: MakeOptions, signal: AbortSignal): 
   options.onProgress(record, container);
   await parts.network.attach({ containerId: id, pid: container.pid }, signal);
   await note({ made: true }, container);
-  return container;
+  return { container, check };
 }
 
 /** Ports of the ingress mesh are not this node's to bind for one task. */

@@ -33,6 +33,8 @@ export interface ContainerNetwork {
   ): Promise<Reservation>;
   /** Wires the namespace of process `pid` up. */
   attach(request: { readonly containerId: string; readonly pid: number }, signal: AbortSignal): Promise<void>;
+  /** Lets no new traffic come to it; settles when what was under way is through. At once where nothing leads there. Idempotent. */
+  withdraw(containerId: string, signal: AbortSignal): Promise<void>;
   /** Takes wires and reservation away. Idempotent. */
   detach(containerId: string, signal: AbortSignal): Promise<void>;
   /** Takes away what belongs to none of these containers. */

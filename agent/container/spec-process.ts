@@ -5,6 +5,7 @@ import { posix } from "node:path";
 import type { SpecProcess } from "../../native/index.ts";
 import { SwarmError } from "../../proto/base/errors.ts";
 import type { ContainerSpec, Ulimit } from "../../proto/gen/specs.ts";
+import type { ImageHealthcheck } from "./health-config.ts";
 
 /** How an image wants to be run (OCI image-spec, "config"). Builders write null for what is absent. */
 export interface ImageConfig {
@@ -15,6 +16,7 @@ export interface ImageConfig {
   readonly User?: string | null | undefined;
   readonly WorkingDir?: string | null | undefined;
   readonly StopSignal?: string | null | undefined;
+  readonly Healthcheck?: ImageHealthcheck | null | undefined;
 }
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -43,6 +45,7 @@ export function specProcess({ container, image, hostname, capabilities }: Proces
     capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
     rlimits: container.ulimits.map(rlimit),
     noNewPrivileges: container.noNewPrivileges,
+    ...(container.oomScoreAdj === undefined ? {} : { oomScoreAdj: container.oomScoreAdj }),
   };
 }
 

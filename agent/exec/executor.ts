@@ -23,9 +23,9 @@ export interface Controller {
   update(task: WholeTask): void;
   /** Makes the container. Rejects with SwarmError: "AlreadyExists" when it was made before, else the task is rejected. */
   prepare(signal: AbortSignal): Promise<void>;
-  /** Runs it. "AlreadyExists" when it runs. */
+  /** Runs it. Settles when it serves (with a health check: when it is healthy) or ended before. "AlreadyExists" when it serves. */
   start(signal: AbortSignal): Promise<void>;
-  /** Settles when it has ended by itself or by shutdown. Rejects "Unavailable" when it was lost. */
+  /** Settles when it has ended by itself or by shutdown. Rejects "Unavailable" when it was lost; when it became unhealthy, once stopped. */
   wait(signal: AbortSignal): Promise<void>;
   /** Stop signal, grace, kill. Settles when it has ended. */
   shutdown(signal: AbortSignal): Promise<void>;

@@ -68,10 +68,7 @@ export async function step(options: StepOptions): Promise<Outcome> {
         message: "prepared",
       });
     case "start":
-      return attempt(options, options.controller.start(options.signal), {
-        state: TaskState.RUNNING,
-        message: "started",
-      });
+      return started(options);
     case "wait":
       return attempt(options, options.controller.wait(options.signal), undefined);
     case "shutdown":
@@ -98,6 +95,14 @@ async function attempt(options: StepOptions, work: Promise<void>, target: Target
     if (!done) return options.signal.aborted ? { kind: "interrupted" } : failed(options, error);
   }
   return target === undefined ? ended(options) : reached(options, target);
+}
+
+/** It serves; or it ended before it did. */
+async function started(options: StepOptions): Promise<Outcome> {
+  const target = { state: TaskState.RUNNING, message: "started" };
+  const outcome = await attempt(options, options.controller.start(options.signal), target);
+  const over = outcome.kind === "status" && outcome.status.state === TaskState.RUNNING;
+  return over && outcome.status.container?.exitCode !== undefined ? ended(options) : outcome;
 }
 
 /** The container has ended by itself: its exit code decides. */

@@ -27,6 +27,7 @@ export interface ImageHealthcheck {
   readonly Interval?: number;
   readonly Timeout?: number;
   readonly StartPeriod?: number;
+  readonly StartInterval?: number;
   readonly Retries?: number;
 }
 
@@ -94,13 +95,23 @@ function runConfig(value: unknown): ImageRunConfig {
   const config = record(value, '"config" of the image configuration');
   for (const key of ["Env", "Entrypoint", "Cmd"]) if (isSet(config[key])) strings(config[key], `"config.${key}"`);
   for (const key of ["User", "WorkingDir", "StopSignal"]) if (isSet(config[key])) text(config[key], `"config.${key}"`);
-  for (const key of ["ExposedPorts", "Volumes", "Healthcheck"]) {
+  for (const key of ["ExposedPorts", "Volumes"]) {
     if (isSet(config[key])) record(config[key], `"config.${key}"`);
   }
+  if (isSet(config["Healthcheck"])) checkHealthcheck(record(config["Healthcheck"], '"config.Healthcheck"'));
   if (isSet(config["Labels"])) {
     for (const label of Object.values(record(config["Labels"], '"config.Labels"'))) text(label, '"config.Labels"');
   }
   return config;
+}
+
+function checkHealthcheck(check: Readonly<Record<string, unknown>>): void {
+  if (isSet(check["Test"])) strings(check["Test"], '"config.Healthcheck.Test"');
+  for (const key of ["Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"]) {
+    const value = check[key] ?? 0;
+    if (!Number.isFinite(value) || Number(value) < 0)
+      throw bad(`"config.Healthcheck.${key}" is not a number from 0 up`);
+  }
 }
 
 function isSet(value: unknown): boolean {

@@ -125,6 +125,11 @@ export class NodeNetwork {
     await this.#kernel.publish(elementsOf(reserved));
   }
 
+  /** Nothing but the ports of this node leads to a container, and who comes there is served until its end. */
+  withdraw(_taskId: string, _signal: AbortSignal): Promise<void> {
+    return Promise.resolve();
+  }
+
   /** Ports, cable and address are free again. Call it when the container has ended; what is not there is no error. */
   async detach(taskId: string, _signal: AbortSignal): Promise<void> {
     const reserved = this.#reserved.get(taskId);

@@ -51,6 +51,7 @@ export async function openMachine(surroundings: Surroundings, signal: AbortSigna
     network: {
       reserve: ({ containerId, ports }) => network.reserve({ taskId: containerId, ports }),
       attach: ({ containerId, pid }, until) => network.attach(containerId, pid, until),
+      withdraw: (containerId, until) => network.withdraw(containerId, until),
       detach: (containerId, until) => network.detach(containerId, until),
       reconcile: (containerIds, until) => network.reconcile(containerIds, until),
     },

@@ -150,6 +150,9 @@ int proc_spawn_exec(struct proc *proc, const struct plan *container, int contain
 int proc_kill(const struct proc *proc, int number) {
     if (proc->reaped || proc->pidfd < 0)
         return ESRCH;
+    /* A command leads a session: what it began goes with it. Until it is reaped its number is nobody else's. */
+    if (number == SIGKILL && !proc->container && proc->pid > 1)
+        kill(-proc->pid, SIGKILL);
     return pidfd_send_signal(proc->pidfd, number, NULL, 0) < 0 ? errno : 0;
 }
 

@@ -30,6 +30,7 @@ const live = new AbortController().signal;
 const noNetwork: ContainerNetwork = {
   reserve: ({ ports }) => Promise.resolve({ addresses: [], ports }),
   attach: () => Promise.resolve(),
+  withdraw: () => Promise.resolve(),
   detach: () => Promise.resolve(),
   reconcile: () => Promise.resolve(),
 };

@@ -2,6 +2,7 @@
 // what is reserved can be looked at, so that a test sees leaks.
 
 import { PassThrough } from "node:stream";
+import type { ImageHealthcheck } from "../../agent/container/health-config.ts";
 import type { ContainerParts, Reservation } from "../../agent/container/parts.ts";
 import type {
   Adopted,
@@ -26,7 +27,8 @@ interface Process {
   dies: readonly number[];
 }
 
-export type FakeCall = "resolve" | "reserve" | "compose" | "create" | "attach" | "start" | "remove" | "detach";
+export type FakeCall =
+  "resolve" | "reserve" | "compose" | "create" | "attach" | "start" | "withdraw" | "remove" | "detach";
 
 /** What is under the controllers of one node. */
 export class FakeGround {
@@ -38,6 +40,10 @@ export class FakeGround {
   readonly calls: FakeCall[] = [];
   /** The next call of this kind fails with that. */
   readonly failures: Map<FakeCall, SwarmError> = new Map();
+  /** What images say of health checks. */
+  healthcheck: ImageHealthcheck | undefined;
+  /** How a health check ends: an exit code, or never. Absent: commands are sessions that end with their input. */
+  check: (() => number | Promise<number>) | undefined;
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -56,7 +62,11 @@ export class FakeGround {
         resolve: async (ref) => {
           await this.#play("resolve");
           if (ref === "web:9") throw new SwarmError("NotFound", "No such image: web:9");
-          return { id: `sha256:${ref}`, config: { config: { StopSignal: "SIGQUIT" } }, layers: ["/layers/1"] };
+          return {
+            id: `sha256:${ref}`,
+            config: { config: { StopSignal: "SIGQUIT", Healthcheck: this.healthcheck } },
+            layers: ["/layers/1"],
+          };
         },
       },
       compose: async ({ hostname }) => {
@@ -80,6 +90,7 @@ export class FakeGround {
           await this.#play("attach");
           this.wired.add(containerId);
         },
+        withdraw: () => this.#play("withdraw"),
         detach: async (containerId) => {
           await this.#play("detach");
           const state = this.processes.get(containerId)?.state;
@@ -159,7 +170,7 @@ export class FakeGround {
         if (process.exit === undefined) throw new SwarmError("Unavailable", "no shim");
         return process.exit;
       },
-      exec: ({ args }) => Promise.resolve(session(args)),
+      exec: ({ args }) => Promise.resolve(this.check === undefined ? session(args) : checkSession(this.check())),
       attach: () => Promise.resolve(session(["live"])),
       stats: () => Promise.resolve({ memoryBytes: 0, memoryLimitBytes: 0, cpuNs: 0, pids: 1 }),
       remove: async () => {
@@ -183,6 +194,14 @@ export class FakeGround {
     await Promise.resolve();
     if (failure !== undefined) throw failure;
   }
+}
+
+/** A health check, which says how it ends. */
+function checkSession(code: number | Promise<number>): Session {
+  const plain = session([]);
+  const stdout = new PassThrough();
+  stdout.end(`code ${typeof code === "number" ? code : "late"}\nmore`);
+  return { ...plain, stdout, wait: () => Promise.resolve(code) };
 }
 
 /** Says its words on standard output and what it is told on standard error, and ends with 7 when the input ends. */
