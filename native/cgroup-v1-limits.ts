@@ -69,6 +69,7 @@ function setMemory(dir: string, memory: NonNullable<SpecResources["memory"]>): v
   const grows =
     memory.swap !== undefined && (memory.swap < 0 || memory.swap > readNumber(dir, "memory.memsw.limit_in_bytes"));
   for (const [file, value] of grows ? [...swap, ...limit] : [...limit, ...swap]) writeControl(dir, file, value);
+  if (memory.swappiness !== undefined) writeControl(dir, "memory.swappiness", String(memory.swappiness));
   if (memory.reservation !== undefined)
     writeControl(dir, "memory.soft_limit_in_bytes", orUnlimited(memory.reservation));
 }

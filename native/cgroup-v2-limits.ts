@@ -20,7 +20,7 @@ export function neededV2({ cpu, memory, pids }: SpecResources): readonly string[
   return asked.filter(([, wanted]) => wanted).map(([controller]) => controller);
 }
 
-/** What to write, in order. */
+/** What to write, in order. There is no swappiness per group in v2: what is asked of it is left out, as Docker does. */
 export function valuesV2({ cpu, memory, pids }: SpecResources): readonly ControlValue[] {
   const values: ControlValue[] = [];
   const set = (file: string, value: string, optional = false): void => {

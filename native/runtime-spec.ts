@@ -59,7 +59,12 @@ export interface SpecLinux {
 export type NamespaceType = "pid" | "network" | "mount" | "ipc" | "uts" | "user" | "cgroup";
 
 export interface SpecResources {
-  readonly memory?: { readonly limit?: number; readonly swap?: number; readonly reservation?: number };
+  readonly memory?: {
+    readonly limit?: number;
+    readonly swap?: number;
+    readonly reservation?: number;
+    readonly swappiness?: number;
+  };
   readonly cpu?: {
     readonly shares?: number;
     /** Microseconds of CPU time per period. */

@@ -35,10 +35,18 @@ export function specResources(limits: Resources): SpecResources {
   const quota = Math.max(QUOTA_US_MIN, Math.floor((limits.nanoCpus * PERIOD_US) / 1_000_000_000));
   return {
     ...(limits.nanoCpus > 0 ? { cpu: { quota, period: PERIOD_US } } : {}),
-    ...(limits.memoryBytes > 0 ? { memory: { limit: limits.memoryBytes, swap: 2 * limits.memoryBytes } } : {}),
+    ...specMemory(limits),
     ...(limits.pids > 0 ? { pids: { limit: limits.pids } } : {}),
     devices: DEVICE_RULES,
   };
+}
+
+function specMemory(limits: Resources): Pick<SpecResources, "memory"> {
+  const { memoryBytes, memorySwapBytes, memorySwappiness } = limits;
+  const swappiness = memorySwappiness === undefined ? {} : { swappiness: memorySwappiness };
+  if (memoryBytes > 0)
+    return { memory: { limit: memoryBytes, swap: memorySwapBytes ?? 2 * memoryBytes, ...swappiness } };
+  return memorySwappiness === undefined ? {} : { memory: swappiness };
 }
 
 /** What the kernel keeps per network or IPC namespace; anything else would change the whole machine. */

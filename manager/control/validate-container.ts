@@ -6,6 +6,7 @@ import { parseImageReference } from "../../proto/model/image-reference.ts";
 import { signalNumber } from "../../proto/base/signals.ts";
 import type { ContainerSpec, Ulimit } from "../../proto/gen/specs.ts";
 import { type Field, checkForm, checkList, checkNumber, checkText, checkUnique, invalid, refused } from "./validate.ts";
+import { checkHealth } from "./validate-health.ts";
 import { checkMounts } from "./validate-mounts.ts";
 import { checkLabels } from "./validate-names.ts";
 
@@ -62,6 +63,8 @@ export function checkContainer({ path, value: spec }: Field<ContainerSpec>): voi
   checkMounts(at("mounts", "mounts"));
   if (spec.stopSignal !== "" && signalNumber(spec.stopSignal) === undefined)
     throw invalid(at("stopSignal", "stop_signal"), "it must be a signal, such as SIGTERM, TERM or 15");
+  if (spec.healthcheck !== undefined) checkHealth({ path: `${path}.healthcheck`, value: spec.healthcheck });
+  checkNumber({ path: `${path}.oom_score_adj`, value: spec.oomScoreAdj ?? 0 }, { min: -1_000, max: 1_000 });
   checkNumber({ path: `${path}.stop_grace_ms`, value: spec.stopGraceMs ?? 0 }, { min: 0, max: GRACE_MS_MAX });
   checkList(at("hosts", "hosts"), LINES_MAX, checkHostsLine);
   checkList(at("dnsServers", "dns_servers"), 16, (server) => {

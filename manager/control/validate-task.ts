@@ -20,6 +20,7 @@ export function checkTask({ path, value: task }: Field<WholeTaskSpec>): void {
   checkResources({ path: `${path}.reservations`, value: task.reservations });
   checkGeneric({ path: `${path}.reservations.generic`, value: task.reservations.generic });
   checkReserved(task);
+  checkSwap(task);
   checkRestart({ path: `${path}.restart`, value: task.restart });
   checkPlacement({ path: `${path}.placement`, value: task.placement });
 }
@@ -32,6 +33,20 @@ function checkResources({ path, value }: Field<Resources>): void {
   if (value.memoryBytes !== 0 && (value.memoryBytes < MEMORY_BYTES_MIN || value.memoryBytes > MEMORY_BYTES_MAX))
     throw invalid(memory, "memory must be at least 4MiB (4194304 bytes) and at most 1PiB");
   checkNumber({ path: `${path}.pids`, value: value.pids }, { min: 0, max: PIDS_MAX });
+}
+
+/** Memory and swap together can only be more than the memory. */
+function checkSwap({ limits, reservations }: WholeTaskSpec): void {
+  if (reservations.memorySwapBytes !== undefined || reservations.memorySwappiness !== undefined)
+    throw refused("task.reservations.memory_swap_bytes", "swap cannot be reserved: set task.limits.memory_swap_bytes");
+  const { memorySwapBytes: swap, memorySwappiness } = limits;
+  checkNumber({ path: "task.limits.memory_swappiness", value: memorySwappiness ?? 0 }, { min: 0, max: 100 });
+  if (swap === undefined) return;
+  const field = { path: "task.limits.memory_swap_bytes", value: swap };
+  checkNumber(field, { min: -1, max: MEMORY_BYTES_MAX });
+  if (limits.memoryBytes === 0) throw invalid(field, "it needs a memory limit beside it: set task.limits.memory_bytes");
+  if (swap !== -1 && swap < limits.memoryBytes)
+    throw invalid(field, `it is memory and swap together, so at least the memory limit (${limits.memoryBytes} bytes)`);
 }
 
 function checkReserved({ limits, reservations }: WholeTaskSpec): void {
