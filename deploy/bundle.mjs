@@ -41,7 +41,9 @@ for (const name of ["koffi", "@koromix/koffi-linux-x64", "@koromix/koffi-linux-a
   const from = join(ROOT, "node_modules", name);
   if (existsSync(from)) cpSync(from, join(MADE, "node_modules", name), { recursive: true, dereference: true });
 }
-cpSync(join(ROOT, "native/build/tsswarm-shim"), join(MADE, "build/tsswarm-shim"));
+for (const name of ["tsswarm-shim", "tsswarm-init"]) {
+  cpSync(join(ROOT, "native/build", name), join(MADE, "build", name));
+}
 cpSync(join(ROOT, "native/build/httpd"), join(MADE, "httpd"));
 // The old one stands aside first: a command that starts meanwhile finds a whole bundle but for an instant.
 if (existsSync(DIST)) renameSync(DIST, OLD);

@@ -142,7 +142,7 @@ const programs = filesBelow(["native"], (path) => /\.[ch]$|Makefile$/.test(path)
 step({
   name: "native build",
   inputs: programs,
-  outputs: ["native/build/tsswarm-shim", "native/build/httpd"],
+  outputs: ["native/build/tsswarm-shim", "native/build/tsswarm-init", "native/build/httpd"],
   make: () => run("make", ["-s", "-C", "native"]),
 });
 step({

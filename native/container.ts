@@ -39,8 +39,17 @@ export function openContainerRuntime(options: ContainerRuntimeOptions): Containe
 
 /** Where the build puts the shim: beside the bundle, or in `build/` beside the sources. */
 export function defaultShimPath(): string {
-  const bundled = join(import.meta.dirname, "tsswarm-shim");
-  return existsSync(bundled) ? bundled : join(import.meta.dirname, "build", "tsswarm-shim");
+  return builtProgram("tsswarm-shim");
+}
+
+/** The program that is process 1 of containers that ask for an init. */
+export function defaultInitPath(): string {
+  return builtProgram("tsswarm-init");
+}
+
+function builtProgram(name: string): string {
+  const bundled = join(import.meta.dirname, name);
+  return existsSync(bundled) ? bundled : join(import.meta.dirname, "build", name);
 }
 
 interface RuntimeParts {

@@ -7,7 +7,7 @@ export { removeTree } from "./remove-tree.ts";
 export { TAR_LIMITS, type TarEntry, type TarLimits, type TarSink } from "./tar-entry.ts";
 export { TarReader } from "./tar-reader.ts";
 export type * from "./runtime-spec.ts";
-export { type ContainerRuntimeOptions, defaultShimPath, openContainerRuntime } from "./container.ts";
+export { type ContainerRuntimeOptions, defaultInitPath, defaultShimPath, openContainerRuntime } from "./container.ts";
 export { readExitFile } from "./exit-file.ts";
 export { type LogLineRecord, type ReadLogsOptions, readLogs } from "./log-file.ts";
 export { STDIN_ANNOTATION } from "./plan.ts";

@@ -3,7 +3,7 @@
 
 import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { RuntimeSpec } from "../../native/index.ts";
+import { type RuntimeSpec, defaultInitPath } from "../../native/index.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import { type Mount, Mount_Type } from "../../proto/gen/specs.ts";
 import { withTaskEnvironment } from "./environment.ts";
@@ -16,6 +16,8 @@ export interface ComposeOptions {
   readonly nodeHostname: string;
   /** In order of preference; the usual two when absent. */
   readonly resolvConfPaths?: readonly string[];
+  /** The init of containers that ask for one; beside the shim when absent. */
+  readonly initPath?: string;
 }
 
 /** The second is where systemd-resolved lists the real servers when the first names only its stub on the loopback. */
@@ -40,8 +42,19 @@ export function createCompose(options: ComposeOptions): (request: ComposeRequest
       await chmod(join(dir, name), 0o644);
     }
     const env = withTaskEnvironment(spec.process.env, task, options.nodeHostname);
-    return { ...spec, process: { ...spec.process, env } };
+    const composed = { ...spec, process: { ...spec.process, env } };
+    return container.init ? withInit(composed, options.initPath ?? defaultInitPath()) : composed;
   };
+}
+
+/** Where a container finds its init: in /dev, which is its own, so that nothing of the image is covered. */
+const INIT = "/dev/init";
+
+/** The init as process 1, with the program's words behind it. Read-only, so that no container can change it for the others. */
+function withInit(spec: RuntimeSpec, source: string): RuntimeSpec {
+  const mount = { destination: INIT, type: "bind", source, options: ["bind", "ro", "nosuid", "nodev"] };
+  const process = { ...spec.process, args: [INIT, "--", ...spec.process.args] };
+  return { ...spec, process, mounts: [...spec.mounts, mount] };
 }
 
 async function checkSource({ type, source, bindCreateSrc }: Mount): Promise<void> {

@@ -6,6 +6,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createCompose } from "../../agent/container/compose.ts";
+import { ContainerController } from "../../agent/container/controller.ts";
 import { ContainerExecutor } from "../../agent/container/executor.ts";
 import type { ContainerNetwork } from "../../agent/container/parts.ts";
 import { containerIdOf } from "../../agent/container/record.ts";
@@ -15,11 +16,12 @@ import { systemClock } from "../../proto/base/clock.ts";
 import { isSwarmError } from "../../proto/base/errors.ts";
 import { silentLogger } from "../../proto/base/log.ts";
 import { systemRandom } from "../../proto/base/random.ts";
-import { NodeDescription } from "../../proto/gen/objects.ts";
+import { ContainerStatus_Health, NodeDescription } from "../../proto/gen/objects.ts";
 import type { ContainerSpec } from "../../proto/gen/specs.ts";
 import type { ExecOpen, LogsOpen, StreamFrame } from "../../proto/gen/streams.ts";
 import { newId } from "../../proto/model/ids.ts";
 import type { WholeTask } from "../../proto/model/objects.ts";
+import { eventually } from "../cluster/support/bound.ts";
 import { makeTask } from "../support/tasks.ts";
 import { type TestBed, makeTestBed } from "./support/tiny-root.ts";
 
@@ -273,3 +275,58 @@ function commandLine(pid: string): string {
     return "";
   }
 }
+
+test("an init is process 1: it runs the program, passes signals on, reaps orphans and ends as the program did", async () => {
+  const script = 'trap "echo told; exit 9" TERM; (sleep 0.2 &); echo up; while true; do sleep 0.05; done';
+  const of = task(script, { init: true });
+  const controller = await up(of);
+  await eventually(async () => (await logs(controller, of)).includes("out up") || undefined);
+  const first = await exec(controller, of, {
+    args: ["sh", "-c", "cat /proc/1/cmdline | tr '\\0' ' '; cat /proc/1/comm"],
+  });
+  assert.match(first.out, /^\/dev\/init -- \/bin\/sh -c /);
+  const changed = await exec(controller, of, { args: ["sh", "-c", "echo x >> /dev/init"] });
+  assert.notEqual(changed.code, 0, "no container can change the init of the others");
+  const zombies = ["sh", "-c", "sleep 0.4; grep -l 'State:.Z' /proc/[0-9]*/status; true"];
+  assert.equal((await exec(controller, of, { args: zombies })).out, "");
+  await controller.shutdown(live);
+  assert.equal(controller.status().container?.exitCode, 9);
+  assert.ok((await logs(controller, of)).includes("out told"));
+});
+
+test("a health check runs in the container, and an unhealthy container is stopped", async () => {
+  const check = {
+    test: ["CMD-SHELL", "read it < /health; echo $it; [ $it = fine ]"],
+    intervalMs: 50,
+    timeoutMs: 5_000,
+    retries: 2,
+  };
+  const of = task("echo fine > /health; exec sleep 1000", { healthcheck: check, stopGraceMs: 100 });
+  const controller = await up(of);
+  assert.equal(controller.status().container?.health, ContainerStatus_Health.HEALTHY);
+  const waiting = assert.rejects(
+    controller.wait(live),
+    /task: unhealthy container: its health check failed 2 times in a row, at last with exit code 1: broken$/,
+  );
+  await exec(controller, of, { args: ["sh", "-c", "echo broken > /health"] });
+  await waiting;
+  assert.equal(controller.status().container?.health, ContainerStatus_Health.UNHEALTHY);
+  assert.notEqual(controller.status().container?.exitCode, undefined);
+});
+
+test("a check that takes too long is killed with what it started", async () => {
+  const check = { test: ["CMD-SHELL", "sleep 77 & sleep 78"], intervalMs: 20, timeoutMs: 100, retries: 1_000 };
+  const of = task("exec sleep 1000", { healthcheck: check, stopGraceMs: 100 });
+  const controller = await executor.controller(of, live);
+  assert.ok(controller instanceof ContainerController);
+  await controller.prepare(live);
+  const abort = new AbortController();
+  const starting = controller.start(abort.signal).catch(() => undefined);
+  await eventually(() => controller.healthLog.results.length >= 3 || undefined);
+  abort.abort(new Error("over"));
+  await starting;
+  assert.match(controller.healthLog.last?.output ?? "", /the health check took longer than 0.1 s/);
+  const left = await exec(controller, of, { args: ["sh", "-c", "ps | grep -c 'sleep 7[78]$'; true"] });
+  assert.equal(left.out.trim(), "0");
+  await controller.shutdown(live);
+});
