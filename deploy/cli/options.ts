@@ -99,7 +99,7 @@ export function addSwitch(command: Command, option: { readonly flag: string; rea
 }
 
 /** Flags without a value. Those that may be set back (`--tty=false`) were made by `addSwitch`. */
-const SET_BACK: readonly string[] = ["detach", "read-only", "tty"];
+const SET_BACK: readonly string[] = ["detach", "init", "read-only", "tty"];
 const PLAIN: readonly string[] = [
   "interactive",
   "quiet",
@@ -111,6 +111,7 @@ const PLAIN: readonly string[] = [
   "plan",
   "raw",
   "rollback",
+  "no-healthcheck",
 ];
 
 /** The command line with `--flag=true` as `--flag` and `--flag=false` as `--no-flag` or nothing, up to the first `--`. */

@@ -11,6 +11,7 @@ import { NodeRole, NodeSpec_Availability } from "../../proto/gen/specs.ts";
 import type { WholeNode, WholeService, WholeTask } from "../../proto/model/objects.ts";
 import { taskStateName } from "../../proto/model/task-state.ts";
 import { updateStateName } from "../../proto/model/update-plan.ts";
+import { healthName } from "./health.ts";
 import { type Json, compact, genericJson, isoTime, portJson, serviceSpecJson, taskSpecJson } from "./spec.ts";
 
 const NODE_STATE: Readonly<Record<NodeStatus_State, string>> = {
@@ -102,6 +103,7 @@ export function taskJson(task: WholeTask): Json {
               PID: container.pid,
               ExitCode: container.exitCode,
               OOMKilled: container.oomKilled,
+              Health: healthName(container.health),
               Addresses: container.addresses,
             }),
       PortStatus: compact({ Ports: task.status.ports.map(portJson) }),

@@ -16,6 +16,7 @@ import {
   RestartPolicy_Condition,
   type UpdateConfig,
 } from "../../proto/gen/specs.ts";
+import { healthcheckJson } from "./health.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../proto/model/objects.ts";
 import { replicasOf } from "../../proto/model/service-mode.ts";
@@ -76,7 +77,12 @@ export function serviceSpecJson(spec: WholeServiceSpec): Json {
 export function taskSpecJson(spec: WholeTaskSpec): Json {
   return {
     ContainerSpec: containerJson(spec.container),
-    Resources: { Limits: resourcesJson(spec.limits), Reservations: resourcesJson(spec.reservations) },
+    Resources: {
+      Limits: resourcesJson(spec.limits),
+      Reservations: resourcesJson(spec.reservations),
+      ...(spec.limits.memorySwapBytes === undefined ? {} : { SwapBytes: spec.limits.memorySwapBytes }),
+      ...(spec.limits.memorySwappiness === undefined ? {} : { MemorySwappiness: spec.limits.memorySwappiness }),
+    },
     RestartPolicy: restartJson(spec.restart),
     Placement: placementJson(spec.placement),
     ForceUpdate: spec.forceUpdate,
@@ -149,10 +155,13 @@ function containerJson(container: ContainerSpec): Json {
     User: container.user,
     Groups: container.groups,
     TTY: container.tty,
+    Init: container.init,
+    OomScoreAdj: container.oomScoreAdj,
     ReadOnly: container.readOnly,
     Mounts: container.mounts.map(mountJson),
     StopSignal: container.stopSignal,
     StopGracePeriod: (container.stopGraceMs ?? DEFAULTS.stopGraceMs) * NS_PER_MS,
+    Healthcheck: healthcheckJson(container.healthcheck),
     Hosts: container.hosts,
     DNSConfig: compact({
       Nameservers: container.dnsServers,

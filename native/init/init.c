@@ -1,5 +1,6 @@
 /* tsswarm-init -- PROGRAM ARGUMENT...: process 1 of a container that asked for one. Runs the program, passes it every
- * signal, reaps what others leave behind, and ends as the program did: with its code, or 128 and the signal's number. */
+ * signal, reaps what others leave behind, and ends as the program did: with its code, or 128 and the signal's number.
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>

@@ -7,6 +7,7 @@ import { parseBytes, parseCpus, parseDuration } from "../../../proto/base/units.
 import { RestartPolicy_Condition } from "../../../proto/gen/specs.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../../proto/model/objects.ts";
 import { addSwitch, wholeNumber } from "../options.ts";
+import { CONTAINER_FLAGS, addContainerFlags, withoutHealth } from "./flags-container.ts";
 import { STRATEGY } from "./flags-placement.ts";
 import { UPDATE_FLAGS } from "./flags-update.ts";
 
@@ -133,6 +134,7 @@ const VALUE_FLAGS: readonly Flag[] = [
     help: "Window used to evaluate the restart policy (ns|us|ms|s|m|h)",
     set: inTask("restart", (value) => ({ windowMs: parseDuration(value) })),
   },
+  ...CONTAINER_FLAGS,
   ...UPDATE_FLAGS,
 ];
 
@@ -145,6 +147,11 @@ const SWITCHES: readonly (Omit<Flag, "set"> & {
     set: (readOnly) => ({ readOnly }),
   },
   { flag: "-t, --tty", help: "Allocate a pseudo-TTY", set: (tty) => ({ tty }) },
+  {
+    flag: "--init",
+    help: "Use an init inside each service container to forward signals and reap processes",
+    set: (init) => ({ init }),
+  },
 ];
 
 /** What commander made of the flags: the camel-cased long name to its value. */
@@ -153,7 +160,7 @@ export type Given = Readonly<Record<string, unknown>>;
 export function addFlags(command: Command): Command {
   for (const { flag, help } of VALUE_FLAGS) command.option(flag, help);
   for (const { flag, help } of SWITCHES) addSwitch(command, { flag, help });
-  return command;
+  return addContainerFlags(command);
 }
 
 /** The spec with every given flag set. Throws InvalidArgument naming the flag's value. */
@@ -167,7 +174,7 @@ export function applyFlags(spec: WholeServiceSpec, given: Given): WholeServiceSp
     const value = given[nameOf(flag)];
     if (typeof value === "boolean") changed = inContainer(() => set(value))(changed, "");
   }
-  return changed;
+  return withoutHealth(changed, given);
 }
 
 /** "--limit-cpu <decimal>" as commander stores it: "limitCpu". */

@@ -2,7 +2,12 @@
 
 import { humanDuration, printBytes, printCpus, printDuration } from "../../../proto/base/units.ts";
 import { UpdateStatus_State } from "../../../proto/gen/objects.ts";
-import { type Resources, Placement_Strategy, PortConfig_PublishMode } from "../../../proto/gen/specs.ts";
+import {
+  type HealthConfig,
+  type Resources,
+  Placement_Strategy,
+  PortConfig_PublishMode,
+} from "../../../proto/gen/specs.ts";
 import { DEFAULTS } from "../../../proto/model/defaults.ts";
 import { printResource } from "../../../proto/model/generic-resource.ts";
 import type { WholeService } from "../../../proto/model/objects.ts";
@@ -87,6 +92,9 @@ export function prettyService(service: WholeService, nowMs: number): string {
         ["Hostname", container.hostname],
         ["Stop signal", container.stopSignal],
         ["Stop grace period", container.stopGraceMs === undefined ? "" : printDuration(container.stopGraceMs)],
+        ["Init", container.init ? "true" : ""],
+        ["OOM score adj", container.oomScoreAdj === undefined ? "" : String(container.oomScoreAdj)],
+        ["Healthcheck", healthSections(container.healthcheck)],
         ["Labels", pairs(container.labels)],
         [
           "Mounts",
@@ -128,11 +136,32 @@ function updateSections(plan: UpdatePlan, orderName: string): readonly Section[]
   ];
 }
 
+/** What is not said is the image's. */
+function healthSections(config: HealthConfig | undefined): readonly Section[] {
+  if (config === undefined) return [];
+  const time = (ms: number | undefined): string => (ms === undefined ? "" : printDuration(ms));
+  return [
+    ["Test", config.test.join(" ")],
+    ["Interval", time(config.intervalMs)],
+    ["Timeout", time(config.timeoutMs)],
+    ["Retries", config.retries === undefined ? "" : String(config.retries)],
+    ["Start period", time(config.startPeriodMs)],
+    ["Start interval", time(config.startIntervalMs)],
+  ];
+}
+
 function resources(limits: Resources): readonly Section[] {
   return [
     ["CPU", limits.nanoCpus === 0 ? "" : printCpus(limits.nanoCpus)],
     ["Memory", limits.memoryBytes === 0 ? "" : printBytes(limits.memoryBytes)],
+    ["Memory and swap", swapText(limits.memorySwapBytes)],
+    ["Swappiness", limits.memorySwappiness === undefined ? "" : String(limits.memorySwappiness)],
     ["Pids", limits.pids === 0 ? "" : String(limits.pids)],
     ["Generic Resources", limits.generic.map(printResource)],
   ];
+}
+
+function swapText(bytes: number | undefined): string {
+  if (bytes === undefined) return "";
+  return bytes < 0 ? "unlimited" : printBytes(bytes);
 }
