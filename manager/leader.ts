@@ -22,14 +22,14 @@ import type { NewId, Pass } from "./pass.ts";
 import { SchedulePass } from "./scheduler/schedule.ts";
 import type { Store } from "./store/store.ts";
 
-/** Everything the leader does, in order. */
-export function leaderPasses(newTaskId: NewId): readonly Pass[] {
+/** Everything the leader does, in order. `draw` gives numbers from [0, 1), for jitter; absent: none. */
+export function leaderPasses(newTaskId: NewId, draw: () => number = () => 0): readonly Pass[] {
   return [
     new JobPass(newTaskId),
     new GlobalPass(newTaskId),
     new ReplicatedPass(newTaskId),
     new UpdatePass(newTaskId),
-    new RestartPass(newTaskId),
+    new RestartPass(newTaskId, draw),
     new SucceedPass(),
     new EnforcePass(newTaskId),
     new AllocatePass(),
@@ -69,7 +69,10 @@ export class Leader {
     const backoff = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
     while (!signal.aborted) {
       // Passes that were shown changes which never came to be start anew.
-      const passes = leaderPasses(() => newId(random));
+      const passes = leaderPasses(
+        () => newId(random),
+        () => random.float(),
+      );
       const runner = new PassRunner({ passes, logger, strict });
       const unsubscribe = store.subscribe((commit) => {
         runner.observe(commit.events);

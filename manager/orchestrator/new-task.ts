@@ -17,7 +17,7 @@ export interface NewTaskOptions {
   readonly now: UnixMs;
   /** Before it starts. It is placed and prepared at once. */
   readonly delayMs: number;
-  readonly restarts: Pick<WholeTask, "restarts" | "restartedAtMs">;
+  readonly restarts: Pick<WholeTask, "restarts" | "restartedAtMs"> & Partial<Pick<WholeTask, "quickFailures">>;
   /** Task.cause; absent: none. */
   readonly cause?: string;
 }

@@ -12,7 +12,7 @@ import { slotKey, slotNamed } from "../store/tables.ts";
 import type { ReadTx, WriteTx } from "../store/tx.ts";
 import { NO_RESTARTS, replaceTask } from "./new-task.ts";
 import { isOutdated } from "./outdated.ts";
-import { afterRestart, mayRestart, restartDelayMs } from "./restart-policy.ts";
+import { afterRestart, mayRestart, restartDelayMaxMs, restartDelayMs } from "./restart-policy.ts";
 import { isOutOfTheWay, slotOf } from "./slots.ts";
 
 /** A task that does not stop holds the next one back for its grace period and this long, at least a minute in all. */
@@ -27,6 +27,7 @@ interface Run {
 export class RestartPass implements Pass {
   readonly name = "restart";
   readonly #newId: NewId;
+  readonly #draw: () => number;
   /** Keys of slots. */
   readonly #dirty = new Set<string>();
   /** Nodes whose tasks somebody may wait for. */
@@ -34,8 +35,10 @@ export class RestartPass implements Pass {
   /** When to look again at a slot whose task waits, by its key. */
   readonly #wakes = new Map<string, UnixMs>();
 
-  constructor(newId: NewId) {
+  /** `draw` gives numbers from [0, 1), for the jitter of delays. */
+  constructor(newId: NewId, draw: () => number) {
     this.#newId = newId;
+    this.#draw = draw;
   }
 
   observe(event: StoreEvent): void {
@@ -97,14 +100,16 @@ export class RestartPass implements Pass {
       return true;
     }
     const restarts = isOutdated(task, service) ? NO_RESTARTS : afterRestart(task, { policy, now: run.now });
-    const options = { ...run, id: this.#newId(), delayMs: restartDelayMs(policy), restarts };
+    const { quickFailures = 0 } = restarts;
+    const delayMs = restartDelayMs(policy, { quickFailures, draw: this.#draw() });
+    const options = { ...run, id: this.#newId(), delayMs, restarts };
     return replaceTask(tx, { old: task, service }, options);
   }
 }
 
 /** The end of the task's restart delay. A delay longer than the policy's is one that a clock set back has made: it is over. */
 function delayedUntil(task: WholeTask, now: UnixMs): UnixMs {
-  return task.notBeforeMs - now > restartDelayMs(task.spec.restart) ? now : task.notBeforeMs;
+  return task.notBeforeMs - now > restartDelayMaxMs(task.spec.restart) ? now : task.notBeforeMs;
 }
 
 /** When the slot's waiting task may start; at the latest, for it may be sooner that the one before it stops. */

@@ -113,8 +113,8 @@ test("a task that ends is followed by another after the delay of the policy", ()
   assert.equal(fake.running("s1")[0]?.restarts, 1);
 });
 
-test("a task that cannot be prepared is tried once per delay, although it is prepared ahead of it", () => {
-  const fake = web(1, spec(1, { delayMs: 5_000 }));
+function attemptsInAMinute(policy: Partial<RestartPolicy>): number {
+  const fake = web(1, spec(1, policy));
   const startedMs = fake.nowMs;
   let attempts = 0;
   while (fake.nowMs - startedMs < 60_000) {
@@ -125,8 +125,21 @@ test("a task that cannot be prepared is tried once per delay, although it is pre
       attempts += 1;
     }
     if (!fake.run()) fake.nowMs += 100;
+    // The count of failures is in the tasks.
+    fake.newLeader();
   }
+  return attempts;
+}
+
+test("a task that cannot be prepared is tried once per delay, although it is prepared ahead of it", () => {
+  const attempts = attemptsInAMinute({ delayMs: 5_000, maxDelayMs: 5_000 });
   assert.ok(attempts >= 11 && attempts <= 14, `${attempts} attempts in a minute`);
+});
+
+test("a task that fails again and again is tried less and less often, by whatever leader", () => {
+  // At once, and then 5, 10 and 20 s after the one before; each is prepared ahead of its time.
+  const attempts = attemptsInAMinute({ delayMs: 5_000 });
+  assert.ok(attempts >= 4 && attempts <= 5, `${attempts} attempts in a minute`);
 });
 
 test("a new leader starts a task that waits for its delay, though the clock was set back", () => {
