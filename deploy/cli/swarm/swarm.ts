@@ -7,6 +7,7 @@ import { ClusterSpec, NodeRole, NodeSpec_Availability } from "../../../proto/gen
 import { DEFAULTS } from "../../../proto/model/defaults.ts";
 import { type Context, print } from "../context.ts";
 import { joinTokenText, showJoinToken } from "./join-token.ts";
+import { type SwarmUpdateOptions, updateSwarm } from "./update.ts";
 
 const AVAILABILITY: Readonly<Record<string, NodeSpec_Availability>> = {
   active: NodeSpec_Availability.ACTIVE,
@@ -115,6 +116,14 @@ export function addSwarm(command: Command, context: Context): void {
     .action((role: string, options: { quiet?: boolean; rotate?: boolean }) =>
       showJoinToken(context, { role, ...options }),
     );
+
+  command
+    .command("update")
+    .description("Update the swarm")
+    .option("--cert-expiry <duration>", "Validity period for node certificates (ns|us|ms|s|m|h)")
+    .option("--dispatcher-heartbeat <duration>", "Dispatcher heartbeat period (ns|us|ms|s|m|h)")
+    .option("--task-history-limit <number>", "Ended tasks kept per slot")
+    .action((options: SwarmUpdateOptions) => updateSwarm(context, options));
 
   command
     .command("leave")
