@@ -12,6 +12,7 @@ import type { WholeNode, WholeService, WholeTask } from "../../proto/model/objec
 import { taskStateName } from "../../proto/model/task-state.ts";
 import { updateStateName } from "../../proto/model/update-plan.ts";
 import { healthName } from "./health.ts";
+import { jobStatusJson } from "./mode.ts";
 import { type Json, compact, genericJson, isoTime, portJson, serviceSpecJson, taskSpecJson } from "./spec.ts";
 
 const NODE_STATE: Readonly<Record<NodeStatus_State, string>> = {
@@ -67,6 +68,7 @@ export function serviceJson(service: WholeService): Json {
     ...metaFields(service.meta),
     Spec: serviceSpecJson(service.spec),
     ...(service.previousSpec === undefined ? {} : { PreviousSpec: serviceSpecJson(service.previousSpec) }),
+    ...(service.jobStatus === undefined ? {} : { JobStatus: jobStatusJson(service.jobStatus) }),
     Endpoint: { Spec: compact({ Ports: service.spec.endpoint.ports.map(portJson) }) },
     ...(updateStatus === undefined || updateStatus.state === UpdateStatus_State.UNKNOWN
       ? {}
@@ -109,6 +111,7 @@ export function taskJson(task: WholeTask): Json {
       PortStatus: compact({ Ports: task.status.ports.map(portJson) }),
     }),
     DesiredState: taskStateName(task.desiredState),
+    ...(task.jobIteration === 0 ? {} : { JobIteration: { Index: task.jobIteration } }),
     ...(task.generic.length === 0 ? {} : { GenericResources: genericJson(task.generic) }),
   };
 }

@@ -17,9 +17,10 @@ import {
   type UpdateConfig,
 } from "../../proto/gen/specs.ts";
 import { healthcheckJson } from "./health.ts";
+import { modeJson } from "./mode.ts";
 import { DEFAULTS } from "../../proto/model/defaults.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../proto/model/objects.ts";
-import { replicasOf } from "../../proto/model/service-mode.ts";
+import { isJob } from "../../proto/model/service-mode.ts";
 import { failureActionName, orderWord, planOf } from "../../proto/model/update-plan.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
@@ -67,9 +68,10 @@ export function serviceSpecJson(spec: WholeServiceSpec): Json {
     Name: spec.name,
     Labels: spec.labels,
     TaskTemplate: taskSpecJson(spec.task),
-    Mode: { Replicated: { Replicas: replicasOf(spec) ?? 0 } },
-    UpdateConfig: updateConfigJson(spec.update),
-    RollbackConfig: updateConfigJson(spec.rollback),
+    Mode: modeJson(spec),
+    ...(isJob(spec)
+      ? {}
+      : { UpdateConfig: updateConfigJson(spec.update), RollbackConfig: updateConfigJson(spec.rollback) }),
     EndpointSpec: compact({ Ports: spec.endpoint.ports.map(portJson) }),
   };
 }

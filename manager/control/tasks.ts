@@ -48,6 +48,7 @@ function byServiceSlotAge(a: WholeTask, b: WholeTask): number {
   return (
     compareText(a.serviceName, b.serviceName) ||
     a.slot - b.slot ||
+    (a.slot === 0 ? compareText(a.nodeId, b.nodeId) : 0) ||
     b.meta.createdAtMs - a.meta.createdAtMs ||
     compareText(a.id, b.id)
   );

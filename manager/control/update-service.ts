@@ -124,7 +124,7 @@ function changedService(
     spec: sameTasks ? { ...spec, task, endpoint } : spec,
     previousSpec: sameTasks && !isRollback ? specBefore(service, spec) : service.spec,
     specVersion: sameTasks ? service.specVersion : service.specVersion + 1,
-    updateStatus: isRollback ? rollbackStatus(facts.atMs) : sameTasks ? status : canaryStatus(facts.canary),
+    updateStatus: isRollback ? rollbackStatus(spec, facts.atMs) : sameTasks ? status : canaryStatus(facts.canary),
   };
 }
 
@@ -138,7 +138,9 @@ function specBefore(service: WholeService, spec: WholeServiceSpec): WholeService
   return { ...spec, task: previousSpec.task, endpoint: previousSpec.endpoint };
 }
 
-function rollbackStatus(atMs: number): UpdateStatus {
+/** None of a job: its next run has the other spec, nothing is replaced step by step. */
+function rollbackStatus(spec: WholeServiceSpec, atMs: number): UpdateStatus | undefined {
+  if (isJob(spec)) return undefined;
   const state = UpdateStatus_State.ROLLBACK_STARTED;
   return UpdateStatus.create({ state, startedAtMs: atMs, message: "manually requested rollback" });
 }

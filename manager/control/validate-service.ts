@@ -3,8 +3,8 @@
 
 import { PortConfig_Protocol, PortConfig_PublishMode, type PortConfig, ServiceSpec } from "../../proto/gen/specs.ts";
 import type { WholeServiceSpec } from "../../proto/model/objects.ts";
-import { modeOf, replicasOf } from "../../proto/model/service-mode.ts";
 import { type Field, checkEnum, checkForm, checkList, checkNumber, checkUnique, refused } from "./validate.ts";
+import { checkMode } from "./validate-mode.ts";
 import { checkLabels, checkName } from "./validate-names.ts";
 import { checkTask } from "./validate-task.ts";
 import { checkUpdateConfig } from "./validate-update.ts";
@@ -12,16 +12,13 @@ import { checkUpdateConfig } from "./validate-update.ts";
 /** Encoded size of a whole spec: a task carries its share of it, and a service two of them. */
 export const SPEC_BYTES_MAX = 131_072;
 
-const REPLICAS_MAX = 100_000;
 const PORTS_MAX = 256;
 
 /** Throws InvalidArgument for the first thing in the spec that cannot be. */
 export function validateServiceSpec(spec: WholeServiceSpec): void {
   checkName({ path: "name", value: spec.name });
   checkLabels({ path: "labels", value: spec.labels });
-  const replicas = replicasOf(spec);
-  if (replicas === undefined) throw refused("mode", `mode ${modeOf(spec)} is not supported yet: use --mode replicated`);
-  checkNumber({ path: "replicated.replicas", value: replicas }, { min: 0, max: REPLICAS_MAX });
+  checkMode(spec);
   checkTask({ path: "task", value: spec.task });
   checkPorts({ path: "endpoint.ports", value: spec.endpoint.ports });
   checkUpdateConfig({ path: "update", value: spec.update }, "update");

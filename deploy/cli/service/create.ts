@@ -6,6 +6,7 @@ import { ContainerSpec, ServiceSpec, TaskSpec } from "../../../proto/gen/specs.t
 import { wholeServiceSpec } from "../../../proto/model/objects.ts";
 import { type Context, print, warn } from "../context.ts";
 import { type Given, applyFlags } from "./flags.ts";
+import { modeNamed } from "./flags-mode.ts";
 import { applyListFlags } from "./list-flags.ts";
 import { showPlan } from "./plan.ts";
 import { converge } from "./progress.ts";
@@ -19,10 +20,11 @@ export function createSpec(request: {
   readonly shell: Context["env"];
 }): ServiceSpec {
   const { image, args, given, shell } = request;
-  const name = given["name"];
+  const { mode, name } = given;
   const bare = wholeServiceSpec(
     ServiceSpec.create({
       name: typeof name === "string" ? name : randomName(systemRandom),
+      mode: modeNamed(typeof mode === "string" ? mode : "replicated"),
       task: TaskSpec.create({ container: ContainerSpec.create({ image, args }) }),
     }),
   );

@@ -8,6 +8,7 @@ import { RestartPolicy_Condition } from "../../../proto/gen/specs.ts";
 import type { WholeServiceSpec, WholeTaskSpec } from "../../../proto/model/objects.ts";
 import { addSwitch, wholeNumber } from "../options.ts";
 import { CONTAINER_FLAGS, addContainerFlags, withoutHealth } from "./flags-container.ts";
+import { MODE_FLAGS } from "./flags-mode.ts";
 import { STRATEGY } from "./flags-placement.ts";
 import { UPDATE_FLAGS } from "./flags-update.ts";
 
@@ -63,11 +64,7 @@ const memory = (value: string): { memoryBytes: number } => ({ memoryBytes: value
 const count = (flag: string) => (value: string) => wholeNumber(value, { flag, min: 0, max: COUNT_MAX });
 
 const VALUE_FLAGS: readonly Flag[] = [
-  {
-    flag: "--replicas <number>",
-    help: "Number of tasks",
-    set: (spec, value) => ({ ...spec, mode: { $case: "replicated", value: { replicas: count("--replicas")(value) } } }),
-  },
+  ...MODE_FLAGS,
   { flag: "--hostname <string>", help: "Container hostname", set: inContainer((hostname) => ({ hostname })) },
   {
     flag: "-w, --workdir <string>",

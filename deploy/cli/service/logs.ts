@@ -4,6 +4,7 @@ import { parseDuration } from "../../../proto/base/units.ts";
 import { SwarmError, isSwarmError } from "../../../proto/base/errors.ts";
 import type { TaskLogLine } from "../../../proto/gen/control.ts";
 import { wholeNode } from "../../../proto/model/objects.ts";
+import { taskName } from "../../../proto/model/task-name.ts";
 import { type Context, warn } from "../context.ts";
 import { wholeNumber } from "../options.ts";
 import { SHORT_ID } from "./ls.ts";
@@ -88,7 +89,7 @@ async function labeller(context: Context, flags: LogsFlags): Promise<(line: Task
   const look = async (): Promise<void> => {
     const { tasks } = await control.listTasks({ filters: [] }, { signal });
     const { nodes } = await control.listNodes({ filters: [] }, { signal });
-    for (const task of tasks) taskNames.set(task.id, `${task.serviceName}.${task.slot}`);
+    for (const task of tasks) taskNames.set(task.id, taskName(task));
     for (const node of nodes.map(wholeNode)) hostnames.set(node.id, node.description.hostname);
   };
   let width = 0;

@@ -2,6 +2,7 @@
 
 import { type PortConfig, PortConfig_PublishMode } from "../../../proto/gen/specs.ts";
 import { wholeService } from "../../../proto/model/objects.ts";
+import { completionsOf, isJob, modeOf } from "../../../proto/model/service-mode.ts";
 import { protocolName } from "../../docker/spec.ts";
 import type { Context } from "../context.ts";
 import { type Columns, type Row, formatList } from "../format/list.ts";
@@ -25,15 +26,18 @@ export async function listServices(
 ): Promise<void> {
   const control = await context.control();
   const { services } = await control.listServices({ filters: filtersOf(options.filter) }, { signal: context.signal });
-  const rows: Row[] = services.flatMap(({ service, runningTasks, desiredTasks }) => {
+  const rows: Row[] = services.flatMap(({ service, runningTasks, desiredTasks, completedTasks }) => {
     if (service === undefined) return [];
     const { id, spec } = wholeService(service);
-    const perNode = spec.task.placement.maxReplicasPerNode;
+    const { maxReplicasPerNode: perNode } = spec.task.placement;
+    const running = `${runningTasks}/${desiredTasks}`;
+    const most = perNode > 0 ? ` (max ${perNode} per node)` : "";
+    const done = ` (${completedTasks}/${completionsOf(spec) ?? desiredTasks + completedTasks} completed)`;
     return {
       ID: id.slice(0, SHORT_ID),
       Name: spec.name,
-      Mode: "replicated",
-      Replicas: `${runningTasks}/${desiredTasks}${perNode > 0 ? ` (max ${perNode} per node)` : ""}`,
+      Mode: modeOf(spec).replace("-", " "),
+      Replicas: `${running}${isJob(spec) ? done : most}`,
       Image: spec.task.container.image,
       Ports: spec.endpoint.ports.map(portText).join(","),
     };

@@ -11,7 +11,6 @@ import {
 import { DEFAULTS } from "../../../proto/model/defaults.ts";
 import { printResource } from "../../../proto/model/generic-resource.ts";
 import type { WholeService } from "../../../proto/model/objects.ts";
-import { replicasOf } from "../../../proto/model/service-mode.ts";
 import {
   type UpdatePlan,
   failureActionName,
@@ -22,6 +21,7 @@ import {
 import { protocolName } from "../../docker/spec.ts";
 import { type Section, pretty } from "../format/pretty.ts";
 import { printPlatform } from "./flags-placement.ts";
+import { modeSections } from "./pretty-mode.ts";
 
 const CONDITIONS = ["any", "on-failure", "none"] as const;
 
@@ -34,13 +34,7 @@ export function prettyService(service: WholeService, nowMs: number): string {
     ["ID", service.id],
     ["Name", spec.name],
     ["Labels", pairs(spec.labels)],
-    [
-      "Service Mode",
-      [
-        ["Mode", "Replicated"],
-        ["Replicas", String(replicasOf(spec) ?? 0)],
-      ],
-    ],
+    ...modeSections(service, nowMs),
     ...(updateStatus === undefined || updateStatus.state === UpdateStatus_State.UNKNOWN
       ? []
       : ([

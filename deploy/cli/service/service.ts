@@ -10,6 +10,7 @@ import { FORMAT_HELP, collect, filtersOf, wholeNumber } from "../options.ts";
 import { forEachRef } from "../refs.ts";
 import { createService } from "./create.ts";
 import { type Given, addFlags } from "./flags.ts";
+import { MODE_FLAG, MODE_HELP, withReplicas } from "./flags-mode.ts";
 import { addListFlags } from "./list-flags.ts";
 import { type LogsFlags, showLogs } from "./logs.ts";
 import { listServices } from "./ls.ts";
@@ -27,6 +28,7 @@ export function addService(command: Command, context: Context): void {
 
   addListFlags(addFlags(detachable(command.command("create").description("Create a new service"))), "create")
     .option("--name <name>", "Service name")
+    .option(MODE_FLAG, MODE_HELP)
     .option("--plan", PLAN_HELP)
     .option("-q, --quiet", "Suppress progress output")
     .argument("<image>")
@@ -158,7 +160,8 @@ async function scale(
     async (ref) => {
       const replicas = wanted.find((each) => each.ref === ref)?.replicas ?? 0;
       const service = wholeService(await control.getService({ ref }, { signal }));
-      const spec = { ...service.spec, mode: { $case: "replicated" as const, value: { replicas } } };
+      const refusal = "scale can only be used with replicated or replicated-job mode";
+      const spec = { ...service.spec, mode: withReplicas(service.spec.mode, replicas, refusal) };
       await control.updateService({ id: service.id, version: service.meta.version, spec }, { signal });
       print(context, `${ref} scaled to ${replicas}`);
       scaled.push(service.id);

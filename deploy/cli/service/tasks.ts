@@ -3,6 +3,7 @@
 import { humanDuration } from "../../../proto/base/units.ts";
 import type { Task } from "../../../proto/gen/objects.ts";
 import { type WholeTask, wholeNode, wholeTask } from "../../../proto/model/objects.ts";
+import { taskName } from "../../../proto/model/task-name.ts";
 import { taskStateName } from "../../../proto/model/task-state.ts";
 import type { Context } from "../context.ts";
 import { type Columns, type Row, formatList } from "../format/list.ts";
@@ -48,18 +49,19 @@ export async function printTasks(context: Context, tasks: readonly Task[], optio
 function inOrder(a: WholeTask, b: WholeTask): number {
   if (a.serviceName !== b.serviceName) return a.serviceName < b.serviceName ? -1 : 1;
   if (a.slot !== b.slot) return a.slot - b.slot;
+  if (a.slot === 0 && a.nodeId !== b.nodeId) return a.nodeId < b.nodeId ? -1 : 1;
   return b.meta.createdAtMs - a.meta.createdAtMs || b.meta.version - a.meta.version;
 }
 
 function sameSlot(previous: WholeTask | undefined, task: WholeTask): boolean {
-  return previous?.serviceId === task.serviceId && previous.slot === task.slot;
+  return previous?.serviceId === task.serviceId && taskName(previous) === taskName(task);
 }
 
 function taskRow(
   task: WholeTask,
   view: { readonly hostname: string; readonly truncate: boolean; readonly isHistory: boolean; readonly now: number },
 ): Row {
-  const name = `${task.serviceName}.${task.slot}`;
+  const name = taskName(task);
   const error = task.status.error;
   const long = view.truncate && error.length > ERROR_LENGTH_MAX;
   return {
