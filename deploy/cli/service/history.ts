@@ -3,6 +3,7 @@
 import { SwarmError } from "../../../proto/base/errors.ts";
 import { humanDuration } from "../../../proto/base/units.ts";
 import { type WholeRevision, wholeRevision } from "../../../proto/model/objects.ts";
+import { completionsOf, replicasOf } from "../../../proto/model/service-mode.ts";
 import { specDifferences } from "../../../proto/model/spec-diff.ts";
 import { type Context, print } from "../context.ts";
 import { type Columns, type ListOptions, formatList } from "../format/list.ts";
@@ -27,7 +28,7 @@ export async function serviceHistory(context: Context, ref: string, options: Lis
     Author: revision.author,
     Action: revision.action,
     Image: revision.spec.task.container.image,
-    Replicas: revision.spec.mode.$case === "replicated" ? String(revision.spec.mode.value.replicas) : "",
+    Replicas: String(replicasOf(revision.spec) ?? completionsOf(revision.spec) ?? ""),
   }));
   context.stdout.write(formatList({ rows, columns: COLUMNS, id: "Revision" }, options));
 }

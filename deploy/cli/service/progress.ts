@@ -4,9 +4,10 @@ import { SwarmError } from "../../../proto/base/errors.ts";
 import { StoreChange_Action, type WatchMessage } from "../../../proto/gen/control.ts";
 import type { UpdateStatus } from "../../../proto/gen/objects.ts";
 import { type WholeService, type WholeTask, wholeService, wholeTask } from "../../../proto/model/objects.ts";
-import { currentPlan, isRollback, isUnderWay } from "../../../proto/model/update-plan.ts";
+import { currentPlan, isRollback } from "../../../proto/model/update-plan.ts";
 import { type Context, print } from "../context.ts";
-import { type Picture, type Slot, picture } from "./convergence.ts";
+import { picture } from "./convergence.ts";
+import type { Picture, Slot } from "./picture.ts";
 
 /** Nothing changed for this long, and no update is under way: it will not get there by itself. */
 const STALLED_MS = 60_000;
@@ -24,8 +25,8 @@ export interface ConvergeOptions {
 }
 
 /**
- * Settles when the service is up and has stayed so for the monitoring time of its update config, or waits behind its canary. Throws
- * FailedPrecondition, which says why, when it does not get there, and when the cluster rolled it back.
+ * Settles when the service is up and has stayed so for the monitoring time of its update config, or waits behind its canary; a job
+ * when it is complete. Throws FailedPrecondition, which says why, when it does not get there, and when the cluster rolled it back.
  */
 export async function converge(context: Context, options: ConvergeOptions): Promise<void> {
   const screen = options.quiet ? undefined : new Screen(context);
@@ -80,6 +81,10 @@ async function watchUntilStable(
         screen?.show(view, notes);
         return outcome.reason;
       }
+      if (outcome.kind === "complete") {
+        screen?.show(view, [outcome.message]);
+        return undefined;
+      }
       if (outcome.kind === "held") {
         screen?.show(view, [`canary: ${outcome.message}`]);
         return undefined;
@@ -87,7 +92,7 @@ async function watchUntilStable(
       if (outcome.kind === "waiting") {
         stableSince = undefined;
         screen?.show(view, notes);
-        if (!state.isUpdating && context.now() - changedAt >= STALLED_MS) return stalledReason(view);
+        if (!view.isPatient && context.now() - changedAt >= STALLED_MS) return stalledReason(view);
         continue;
       }
       stableSince ??= context.now();
@@ -109,8 +114,8 @@ async function watchUntilStable(
 
 function stalledReason(view: Picture): string {
   const stuck = view.slots.find((slot) => slot.done < 1);
-  const where = stuck === undefined ? "" : `; task ${stuck.slot}: ${stuck.text}`;
-  return `service did not converge: ${view.running} out of ${view.wanted} tasks run and nothing changed for ${STALLED_MS / 1000} s${where}`;
+  const where = stuck === undefined ? "" : `; ${stuck.label}: ${stuck.text}`;
+  return `service did not converge: ${view.standing}, and nothing changed for ${STALLED_MS / 1000} s${where}; \`tsswarm why\` says more`;
 }
 
 async function raceTimer<T>(value: Promise<T>, ms: number): Promise<T | undefined> {
@@ -138,10 +143,6 @@ class Tracked {
   /** How long all tasks must stay up before the service counts as stable. */
   get stableMs(): number {
     return this.#service === undefined ? 0 : currentPlan(this.#service).monitorMs;
-  }
-
-  get isUpdating(): boolean {
-    return isUnderWay(this.#service?.updateStatus);
   }
 
   /** Why the cluster goes, or went, back to the spec before, since the waiting began. */
@@ -186,15 +187,8 @@ class Screen {
   }
 
   show(view: Picture, notes: readonly string[]): void {
-    const bars =
-      view.wanted > BARS_MAX
-        ? []
-        : view.slots.map((slot, index) => barLine(slot, { index: index + 1, of: view.wanted }));
-    const lines = [
-      `overall progress: ${view.isRollback ? "rolling back update: " : ""}${view.running} out of ${view.wanted} tasks`,
-      ...bars,
-      ...notes,
-    ];
+    const bars = view.wanted > BARS_MAX ? [] : view.slots.map(barLine);
+    const lines = [...view.summary, ...bars, ...notes];
     const { stdout } = this.#context;
     if (stdout.isTTY === true) {
       const width = stdout.columns ?? 80;
@@ -211,8 +205,8 @@ class Screen {
   }
 }
 
-function barLine(slot: Slot, place: { readonly index: number; readonly of: number }): string {
-  const label = `${place.index}/${place.of}: ${slot.text.padEnd(9)}`;
+function barLine(slot: Slot): string {
+  const label = `${slot.label}: ${slot.text.padEnd(9)}`;
   if (slot.done === 0) return label.trimEnd();
   const filled = Math.round(slot.done * BAR_WIDTH);
   return `${label} [${"=".repeat(filled)}>${" ".repeat(BAR_WIDTH - filled)}]`;

@@ -23,6 +23,7 @@ function task(
   return wholeTask(
     Task.create({
       id: `${slot}-${more.madeAt ?? 0}`,
+      serviceName: "web",
       slot,
       specVersion: more.specVersion ?? 5,
       meta: Meta.create({ createdAtMs: more.madeAt ?? 0 }),
@@ -81,4 +82,18 @@ test("three failures of a slot, or one with nothing after it, end the wait with 
 test("failures from before the wait began do not count", () => {
   const old = task(1, TaskState.FAILED, { error: "old", desired: TaskState.SHUTDOWN });
   assert.equal(picture(service(1), [old], 200).outcome.kind, "waiting");
+});
+
+test("slots are numbered from one, whatever slots there are, and show how far they are", () => {
+  const tasks = [task(7, TaskState.RUNNING), task(2, TaskState.PREPARING)];
+  const { slots, summary } = picture(service(2), tasks, 0);
+  assert.deepEqual(
+    slots.map(({ label, text }) => [label, text]),
+    [
+      ["1/2", "preparing"],
+      ["2/2", "running"],
+    ],
+  );
+  assert.equal(slots[1]?.done, 1);
+  assert.deepEqual(summary, ["overall progress: 1 out of 2 tasks"]);
 });
