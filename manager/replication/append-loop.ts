@@ -45,6 +45,7 @@ export class AppendLoop {
   #written: HardState;
   /** A later commit than the written one, and nothing else new. */
   #lazy: HardState | null = null;
+  #isFlushDue = false;
   #running: Promise<void> | undefined;
   #busySinceMs: number | undefined;
 
@@ -72,7 +73,9 @@ export class AppendLoop {
 
   /** Writes a commit that waits for a write, if there is none under way. */
   flush(): void {
-    if (this.#lazy !== null && !this.#stop.signal.aborted) this.#start();
+    if (this.#lazy === null || this.#stop.signal.aborted) return;
+    this.#isFlushDue = true;
+    this.#start();
   }
 
   /** Ends what is under way and writes the last commit. Idempotent. */
@@ -117,12 +120,9 @@ export class AppendLoop {
 
   /** What gathered, as one write; a snapshot stands at the beginning of one. */
   #take(): Group | undefined {
+    if (this.#queue.every((work) => this.#isLazy(work))) return this.#takeLazy();
     const [first, ...others] = this.#queue;
-    if (first === undefined) {
-      const hard = this.#lazy;
-      this.#lazy = null;
-      return hard === null ? undefined : { hard, entries: [], snapshot: null, responses: [] };
-    }
+    if (first === undefined) return undefined;
     let count = 1;
     let hard = hardOf(first) ?? this.#lazy;
     this.#lazy = null;
@@ -140,6 +140,18 @@ export class AppendLoop {
     }
     this.#queue.splice(0, count);
     return { hard, entries, snapshot: first.snapshot, responses };
+  }
+
+  /** Only commits have moved: they wait, but for when the last one is to be written. */
+  #takeLazy(): Group | undefined {
+    const waited = this.#queue.splice(0);
+    for (const work of waited) this.#lazy = hardOf(work) ?? this.#lazy;
+    for (const { responses } of waited) this.#options.deliver(responses);
+    const hard = this.#isFlushDue ? this.#lazy : null;
+    this.#isFlushDue = false;
+    if (hard === null) return undefined;
+    this.#lazy = null;
+    return { hard, entries: [], snapshot: null, responses: [] };
   }
 
   /** A snapshot first and what follows it after that: where the disk is full between the two, only the rest is tried again. */

@@ -1,4 +1,4 @@
-// Proposals between the store and the log. What is proposed in one turn enters the log as one batch; in the log each is known by
+// Proposals between the store and the log. What gathered enters the log as one batch; in the log each is known by
 // index and term, and is told its fate in that order. The contract is store/proposer.ts: one that is lost takes with it
 // whatever was proposed over the state it would have led to.
 
@@ -39,6 +39,8 @@ export interface ProposalsOptions {
   readonly refusal: () => string | undefined;
   /** Puts a batch into the log: all of it or nothing. */
   readonly submit: (batch: readonly Uint8Array[]) => Submitted;
+  /** Whether what waits goes on waiting for more; a turn comes later then. */
+  readonly shouldWait: () => boolean;
   /** A turn is wanted. */
   readonly wake: () => void;
 }
@@ -76,9 +78,9 @@ export class Proposals {
     });
   }
 
-  /** Puts what waits into the log. */
+  /** Puts what waits into the log, or lets it gather. */
   flush(): void {
-    if (this.#queue.length === 0) return;
+    if (this.#queue.length === 0 || this.#options.shouldWait()) return;
     const reason = this.#options.refusal();
     const outcome: Submitted =
       reason === undefined ? this.#options.submit(this.#queue.map((each) => each.bytes)) : { kind: "dropped", reason };

@@ -6,6 +6,7 @@ import { assert } from "../../proto/base/assert.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
 import { StoreChanges } from "../../proto/gen/control.ts";
 import type { ProposalResult, Proposer } from "../store/proposer.ts";
+import { Gathering } from "./gathering.ts";
 import { HandOver } from "./hand-over.ts";
 import type { Member } from "./membership.ts";
 import { type ChangeRequest, MembershipChanges, unreadable } from "./membership-change.ts";
@@ -24,6 +25,7 @@ const REMOVED = "this manager was removed from the cluster's managers";
 export class ReplicatedLog implements Proposer {
   readonly #options: ReplicatedLogOptions;
   readonly #loop: ReplicatedLogLoop;
+  readonly #gathering: Gathering;
   readonly #proposals: Proposals;
   readonly #reads: Reads;
   readonly #changes: MembershipChanges;
@@ -67,7 +69,9 @@ export class ReplicatedLog implements Proposer {
     });
     const wake = (): void => this.#loop.wake();
     const refusal = (): string | undefined => this.#refusal();
-    this.#proposals = new Proposals({ clock, refusal, submit: (batch) => this.#submit(batch), wake });
+    this.#gathering = new Gathering({ clock, busySinceMs: () => this.#loop.appendSinceMs, wake });
+    const shouldWait = (): boolean => this.#gathering.shouldWait();
+    this.#proposals = new Proposals({ clock, refusal, submit: (batch) => this.#submit(batch), shouldWait, wake });
     const ask = (context: Uint8Array): StepError | null => this.#loop.node.readIndex(context);
     this.#reads = new Reads({ clock, random, ask, why: () => this.#unavailable(), wake });
     this.#changes = new MembershipChanges({
@@ -282,6 +286,7 @@ export class ReplicatedLog implements Proposer {
 
   #onEnd(error: SwarmError): void {
     this.#ending = error;
+    this.#gathering.stop();
     this.#proposals.giveUp(error.message);
     this.#changes.leadershipLost();
     this.#reads.fail(error);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY_CONF_STATE, type Entry, type HardState, message } from "raft-ts";
+import { EMPTY_CONF_STATE, type Entry, type HardState, type Message, message } from "raft-ts";
 import { SwarmError } from "../../../proto/base/errors.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
 import { AppendLoop } from "../../../manager/replication/append-loop.ts";
@@ -108,4 +108,27 @@ test("a vote is on the disk before it is given, also in a term that is there alr
   disk.loop.push(message({ type: "storageAppend", term: 1, vote: 2, commit: 1, responses: [answer] }));
   assert.deepEqual(disk.said, ["voteResp", "voteResp"]);
   assert.deepEqual(disk.calls, ["append 1/2/0", "append 1/2/0"]);
+});
+
+test("commits that move during a write are not written by themselves, but with the next entries or when they are flushed", async () => {
+  const disk = new Disk([]);
+  const committed = (commit: number): Message =>
+    message({ type: "storageAppend", term: 1, vote: 0, commit, responses: [message({ type: "appResp" })] });
+  disk.loop.push(message({ ...following, term: 1, vote: 0, commit: 0 }));
+  disk.loop.push(committed(1));
+  disk.loop.push(committed(2));
+  assert.deepEqual(disk.said, [], "what was asked for before is said before");
+  await disk.clock.advance(0);
+  assert.deepEqual(disk.calls, ["append 1/0/0 8"]);
+  assert.deepEqual(disk.said, ["storageAppendResp", "appResp", "appResp"]);
+  disk.loop.flush();
+  disk.loop.flush();
+  await disk.clock.advance(0);
+  assert.deepEqual(disk.calls.slice(1), ["append 1/0/2"]);
+  disk.loop.push(message({ ...following, term: 1, vote: 0, commit: 2, entries: [{ ...entry, index: 9 }] }));
+  disk.loop.push(committed(3));
+  await disk.clock.advance(0);
+  disk.loop.push(message({ type: "storageAppend", entries: [{ ...entry, index: 10 }] }));
+  await disk.clock.advance(0);
+  assert.deepEqual(disk.calls.slice(2), ["append 1/0/2 9", "append 1/0/3 10"]);
 });

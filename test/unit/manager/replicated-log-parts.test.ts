@@ -7,6 +7,7 @@ import type { Entry } from "raft-ts";
 import type { Clock } from "../../../proto/base/clock.ts";
 import { seededRandom } from "../../../proto/base/random.ts";
 import type { StoreChanges } from "../../../proto/gen/control.ts";
+import { Gathering } from "../../../manager/replication/gathering.ts";
 import { HandOver, type LeaderHealth } from "../../../manager/replication/hand-over.ts";
 import { NO_MEMBERSHIP } from "../../../manager/replication/membership.ts";
 import { Proposals, type Submitted } from "../../../manager/replication/proposals.ts";
@@ -90,6 +91,7 @@ function proposalsOver(outcomes: Submitted[]): { readonly proposals: Proposals; 
     clock,
     refusal: () => undefined,
     submit: () => outcomes.shift() ?? { kind: "dropped", reason: "nothing more is taken" },
+    shouldWait: () => false,
     wake: () => undefined,
   });
   return { proposals, clock };
@@ -149,6 +151,41 @@ test("after proposals were given up in a term that goes on, nothing is taken unt
   await clock.advance(1);
   void proposals.propose(CHANGES, () => undefined);
   proposals.flush();
+});
+
+test("proposals wait for the end of a write of the own disk, but not for a slow one", async () => {
+  const clock = new ManualClock();
+  let sinceMs: number | undefined;
+  let turns = 0;
+  const gathering = new Gathering({ clock, busySinceMs: () => sinceMs, wake: () => (turns += 1) });
+  assert.ok(!gathering.shouldWait(), "the disk is free");
+  sinceMs = clock.monotonicMs();
+  await clock.advance(4);
+  assert.ok(gathering.shouldWait() && gathering.shouldWait());
+  await clock.advance(5);
+  assert.equal(turns, 0);
+  await clock.advance(1);
+  assert.equal(turns, 1, "one turn comes for all that waited");
+  assert.ok(!gathering.shouldWait(), "the write has taken 10 ms");
+  sinceMs = clock.monotonicMs();
+  assert.ok(gathering.shouldWait());
+  gathering.stop();
+  await clock.advance(100);
+  assert.equal(turns, 1, "nothing is left behind");
+});
+
+test("proposals wait whole milliseconds: clocks that round would bring up the same fraction for ever", () => {
+  const clock = new ManualClock();
+  const waits: number[] = [];
+  const after: Clock["after"] = (ms) => {
+    waits.push(ms);
+    return () => undefined;
+  };
+  clock.after = after;
+  const busySinceMs = (): number => clock.monotonicMs() - 9.75;
+  const gathering = new Gathering({ clock, busySinceMs, wake: () => undefined });
+  assert.ok(gathering.shouldWait());
+  assert.deepEqual(waits, [1]);
 });
 
 test("raft ids are drawn from the whole range and never drawn again", () => {
