@@ -24,18 +24,16 @@ const NAMES: Readonly<Record<ServiceMode, string>> = {
 export function modeSections({ spec, jobStatus }: WholeService, nowMs: number): readonly Section[] {
   const schedule = scheduleOf(spec);
   const number = (value: number | undefined): string => (value === undefined ? "" : String(value));
-  const mode: Section = [
-    "Service Mode",
-    [
-      ["Mode", NAMES[modeOf(spec)]],
-      ["Replicas", number(replicasOf(spec))],
-      ["Max Concurrent", number(maxConcurrentOf(spec))],
-      ["Total Completions", number(completionsOf(spec))],
-      ["Schedule", schedule === undefined ? "" : `${schedule.expression} (${schedule.timeZone || "UTC"})`],
-      ["Concurrency Policy", schedule === undefined ? "" : policyName(schedule.concurrency)],
-    ],
+  // As Docker has it, the name stands beside the heading and what belongs to it below.
+  const mode: readonly Section[] = [
+    ["Service Mode", NAMES[modeOf(spec)]],
+    [" Replicas", number(replicasOf(spec))],
+    [" Max Concurrent", number(maxConcurrentOf(spec))],
+    [" Total Completions", number(completionsOf(spec))],
+    [" Schedule", schedule === undefined ? "" : `${schedule.expression} (${schedule.timeZone || "UTC"})`],
+    [" Concurrency Policy", schedule === undefined ? "" : policyName(schedule.concurrency)],
   ];
-  if (jobStatus === undefined) return [mode];
+  if (jobStatus === undefined) return mode;
   const { iteration, startedAtMs, nextRunAtMs, skipped, message } = jobStatus;
   const status: Section = [
     "Job Status",
@@ -47,5 +45,5 @@ export function modeSections({ spec, jobStatus }: WholeService, nowMs: number): 
       ["Message", message],
     ],
   ];
-  return [mode, status];
+  return [...mode, status];
 }
