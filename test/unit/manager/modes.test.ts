@@ -103,6 +103,7 @@ test("a paused node keeps its task and a paused newcomer gets none", () => {
   fake.setAvailability("n4", NodeSpec_Availability.PAUSE);
   fake.settle();
   assert.deepEqual(runningOn(fake), ["n1", "n2", "n3"]);
+  assert.equal(fake.tasksOf("s1").length, 3, "none waits for the newcomer either");
 });
 
 test("a node that is down keeps its task, which goes on when the node is back", () => {
@@ -302,6 +303,27 @@ test("a schedule runs nothing at creation and then at its times", () => {
   work(fake);
   assert.equal(states(fake, TaskState.COMPLETE), 2, "the run before stays as history");
   assert.equal(fake.service("s1").jobStatus?.nextRunAtMs, due + 2 * FIVE);
+});
+
+test("a node that comes long after the run of a scheduled global job waits for the next run", () => {
+  const schedule = CronSchedule.create({ expression: "*/5 * * * *" });
+  const fake = cluster({ $case: "globalJob", value: { schedule } });
+  work(fake);
+  const due = fake.service("s1").jobStatus?.nextRunAtMs ?? 0;
+  fake.nowMs = due;
+  work(fake);
+  assert.equal(states(fake, TaskState.COMPLETE), 3);
+  fake.nowMs = due + 60_000;
+  fake.addNode("n4");
+  work(fake);
+  assert.equal(states(fake, TaskState.COMPLETE), 4, "one that comes soon after takes part");
+  fake.nowMs = due + 200_000;
+  fake.addNode("n5");
+  work(fake);
+  assert.equal(states(fake, TaskState.COMPLETE), 4);
+  fake.nowMs = due + FIVE;
+  work(fake);
+  assert.equal(states(fake, TaskState.COMPLETE), 9);
 });
 
 test("a run that is due while the one before it goes on is skipped, takes its place, or runs beside it", () => {
