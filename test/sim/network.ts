@@ -163,7 +163,7 @@ export class Network {
     if (!isUp(to) || to.receiver.isRemoved(from.raftId)) return false;
     const dies = random.float() < state.lose;
     const chunks = async function* (this: Network): AsyncGenerator<Uint8Array, void, undefined> {
-      for await (const chunk of snapshot.chunks) {
+      for await (const chunk of untilDeath(snapshot.chunks, from.process)) {
         await this.#wait(to.process, state.delayMs * 2 * random.float());
         if (!isUp(to) || (dies && random.float() < 0.5))
           throw new SwarmError("Unavailable", "the connection broke in the middle of a snapshot");
@@ -208,6 +208,21 @@ export class Network {
     return new Promise((resolve) => {
       this.#options.scheduler.after(ms, () => process.run(resolve));
     });
+  }
+}
+
+/** What a process sends until it dies: then its connections end, though what it waited for never comes. */
+async function* untilDeath(
+  chunks: AsyncIterable<Uint8Array>,
+  process: SimProcess,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const death = aborted(process.death).then(() => undefined);
+  const iterator = chunks[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await Promise.race([iterator.next(), death]);
+    if (next === undefined) throw new SwarmError("Unavailable", "the connection broke: its other end died");
+    if (next.done === true) return;
+    yield next.value;
   }
 }
 
