@@ -11,6 +11,7 @@ import {
 import { DEFAULTS } from "../../../proto/model/defaults.ts";
 import { printResource } from "../../../proto/model/generic-resource.ts";
 import type { WholeService } from "../../../proto/model/objects.ts";
+import { isJob, restartPolicyOf } from "../../../proto/model/service-mode.ts";
 import {
   type UpdatePlan,
   failureActionName,
@@ -27,7 +28,8 @@ const CONDITIONS = ["any", "on-failure", "none"] as const;
 
 export function prettyService(service: WholeService, nowMs: number): string {
   const { spec, updateStatus } = service;
-  const { container, restart, placement, limits, reservations } = spec.task;
+  const { container, placement, limits, reservations } = spec.task;
+  const restart = restartPolicyOf(spec);
   const pairs = (labels: Readonly<Record<string, string>>): readonly string[] =>
     Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   const sections: readonly Section[] = [
@@ -72,8 +74,8 @@ export function prettyService(service: WholeService, nowMs: number): string {
         ["Window", restart.windowMs === 0 ? "" : printDuration(restart.windowMs)],
       ],
     ],
-    ["UpdateConfig", updateSections(planOf(spec.update), "Update order")],
-    ["RollbackConfig", updateSections(planOf(spec.rollback), "Rollback order")],
+    ["UpdateConfig", isJob(spec) ? "" : updateSections(planOf(spec.update), "Update order")],
+    ["RollbackConfig", isJob(spec) ? "" : updateSections(planOf(spec.rollback), "Rollback order")],
     [
       "ContainerSpec",
       [

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pretty } from "../../../deploy/cli/format/pretty.ts";
+import { prettyService } from "../../../deploy/cli/service/pretty.ts";
 import { modeSections } from "../../../deploy/cli/service/pretty-mode.ts";
 import { JobStatus, Service } from "../../../proto/gen/objects.ts";
 import { CronSchedule, CronSchedule_Concurrency, ServiceSpec } from "../../../proto/gen/specs.ts";
@@ -54,4 +55,18 @@ test("a job tells how far it is, and one with a schedule when it runs next", () 
     " Message: why",
     "",
   ]);
+});
+
+test("a job shows the restart policy in force, and no config of updates, which it cannot have", () => {
+  const service = (mode: ServiceSpec["mode"]): string =>
+    prettyService(wholeService(Service.create({ spec: ServiceSpec.create({ name: "web", mode }) })), NOW_MS);
+  const job = service({
+    $case: "replicatedJob",
+    value: { maxConcurrent: 0, totalCompletions: 1, schedule: undefined },
+  });
+  assert.match(job, /^RestartPolicy:\n Condition: +on-failure$/m);
+  assert.doesNotMatch(job, /UpdateConfig|RollbackConfig/);
+  const global = service({ $case: "global", value: {} });
+  assert.match(global, /^RestartPolicy:\n Condition: +any$/m);
+  assert.match(global, /^UpdateConfig:\n[^]*^RollbackConfig:\n/m);
 });
