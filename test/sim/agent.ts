@@ -34,6 +34,8 @@ export interface AgentOptions {
   readonly random: Random;
   readonly nowMs: () => number;
   readonly leader: () => Running | undefined;
+  /** 0 to 1: how often a task that could go on does not. */
+  readonly slowness: number;
   /** Whether tasks may fail by themselves at present. */
   readonly mayFail: () => boolean;
 }
@@ -63,14 +65,26 @@ export class SimAgent {
   readonly #states = new Map<string, TaskState>();
   #session: Session | undefined;
   #notBeforeMs = 0;
+  /** Nothing is heard of it until then. */
+  #awayUntilMs = 0;
 
   constructor(options: AgentOptions) {
     this.#options = options;
   }
 
+  /** The machine stands still, or its cable is out: its node is lost when that takes long. */
+  leave(ms: number): void {
+    this.#awayUntilMs = this.#options.nowMs() + ms;
+  }
+
+  comeBack(): void {
+    this.#awayUntilMs = 0;
+  }
+
   /** Called every now and then. */
   tick(): void {
     const { leader, nowMs } = this.#options;
+    if (nowMs() < this.#awayUntilMs) return;
     const manager = leader();
     const session = this.#session;
     if (
@@ -147,13 +161,22 @@ export class SimAgent {
     });
   }
 
-  #next({ id, desiredState, status }: Task): TaskState | undefined {
-    const { random, mayFail } = this.#options;
+  /** The beginning of an image's name says how it fares: see people.ts. */
+  #next({ id, desiredState, status, spec }: Task): TaskState | undefined {
+    const { random, mayFail, slowness } = this.#options;
     const state = Math.max(this.#states.get(id) ?? TaskState.NEW, status?.state ?? TaskState.NEW) as TaskState;
     if (isEnded(state) || state < TaskState.ASSIGNED) return undefined;
+    if (mayFail() && random.float() < slowness) return undefined;
     if (!wantsToRun(desiredState)) return TaskState.SHUTDOWN;
-    if (state === TaskState.RUNNING) return mayFail() && random.float() < 0.02 ? TaskState.FAILED : undefined;
+    const [kind] = spec?.container?.image.split(":") ?? [];
+    if (state === TaskState.RUNNING) {
+      if (mayFail() && random.float() < 0.02) return TaskState.FAILED;
+      if (kind === "job") return random.float() < 0.3 ? TaskState.COMPLETE : undefined;
+      return kind === "crash" && random.float() < 0.3 ? TaskState.FAILED : undefined;
+    }
     if (state === TaskState.READY && desiredState === TaskState.READY) return undefined;
+    if (state === TaskState.PREPARING && kind === "bad") return TaskState.REJECTED;
+    if (state === TaskState.PREPARING && kind === "stuck") return undefined;
     return STEPS[STEPS.indexOf(state) + 1];
   }
 

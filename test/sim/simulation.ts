@@ -5,8 +5,8 @@ import { crc32 } from "node:zlib";
 import { type Logger, createLogger, silentLogger } from "../../proto/base/log.ts";
 import { type Random, seededRandom } from "../../proto/base/random.ts";
 import { SwarmError, errorText } from "../../proto/base/errors.ts";
-import { replicasOf } from "../../proto/model/service-mode.ts";
-import { TaskState, wantsToRun } from "../../proto/model/task-state.ts";
+import type { WholeService } from "../../proto/model/objects.ts";
+import { isUnderWay } from "../../proto/model/update-plan.ts";
 import type { Store } from "../../manager/store/store.ts";
 import { checkAlways } from "../support/cluster-invariants.ts";
 import { checkLinearizable } from "../support/linearizability.ts";
@@ -16,16 +16,22 @@ import { canonicalState } from "./canonical-state.ts";
 import { Checks } from "./checks.ts";
 import { Machine, type Running } from "./machine.ts";
 import { CALM, Nemesis } from "./nemesis.ts";
+import { People } from "./people.ts";
 import { Network, type NetworkState } from "./network.ts";
 import { Registers, swapModel } from "./registers.ts";
 import { Scheduler } from "./scheduler.ts";
-import { WORKERS, changeService, createBallast, createWorkers } from "./work.ts";
+import { ServiceChecks, restProblem } from "./service-checks.ts";
+import { WORKERS, createBallast, createWorkers } from "./work.ts";
 
 const CLUSTER = "the-cluster";
 const FORMING_MS = 60_000;
 /** Four election timeouts, each drawn from one to two seconds, and what a slow clock makes of them. */
 const LEADER_MS = 8_800;
 const REST_MS = 240_000;
+/** Every slot one after another until its deadline, and again on the way back; and nodes that are lost meanwhile. */
+const UPDATES_MS = 240_000;
+/** Long enough to be taken for lost, or not. */
+const AWAY_MAX_MS = 25_000;
 /** Nothing changes for so long: at rest. More than any delay of the passes. */
 const QUIET_MS = 8_000;
 const CLIENT_PATIENCE_MS = 12_000;
@@ -63,6 +69,9 @@ class Simulation {
   readonly #network: Network;
   readonly #networkState: NetworkState = { ...CALM };
   readonly #registers: Registers;
+  readonly #serviceChecks = new ServiceChecks();
+  readonly #people: People;
+  readonly #agents: SimAgent[] = [];
   readonly #machines: Machine[] = [];
   readonly #admin: Admin;
   /** Large objects, which make a snapshot of several pieces. */
@@ -89,6 +98,7 @@ class Simulation {
         if (running?.raftId === from.raftId) this.#checks.sent(running, message);
       },
     });
+    this.#people = new People(this.#fork());
     this.#registers = new Registers({ count: 3, random: this.#fork(), trace });
     this.#makeMachines();
     const after = (ms: number, action: () => void): (() => void) => this.#scheduler.after(ms, action);
@@ -125,8 +135,8 @@ class Simulation {
     const clients = this.#random.int(1, 7);
     const pauseMs = 20 + this.#random.float() ** 2 * 300;
     for (let client = 0; client < clients; client += 1) this.#client(pauseMs);
-    this.#agents();
-    this.#people();
+    this.#startAgents();
+    this.#act();
     const nemesis = new Nemesis({
       machines: this.#machines,
       admin: this.#admin,
@@ -145,6 +155,7 @@ class Simulation {
     this.#checks.check(isLed, () => `no leader within ${LEADER_MS} ms after the faults stopped`);
     await this.#until(2_000, () => false);
     this.#isWorking = false;
+    await this.#mend();
     await this.#rest();
     await this.#judge();
   }
@@ -190,6 +201,40 @@ class Simulation {
       const isMember = members.some((member) => member.nodeId === name && member.raftId === raftId);
       return isMember && running?.appliedIndex === leader.appliedIndex;
     });
+  }
+
+  /** Without faults every update ends by itself, whatever its image. Then people do away with what would never rest. */
+  async #mend(): Promise<void> {
+    const underWay = (): readonly WholeService[] | undefined =>
+      this.#admin
+        .leader()
+        ?.store.view()
+        .services.all()
+        .filter(({ updateStatus, pendingDelete }) => !pendingDelete && isUnderWay(updateStatus));
+    const isOver = await this.#until(UPDATES_MS, () => underWay()?.length === 0);
+    this.#checks.check(
+      isOver,
+      () =>
+        `updates have not ended ${UPDATES_MS} ms after the faults: ${(underWay() ?? []).map(({ spec, updateStatus }) => `${spec.name}: ${updateStatus?.message ?? ""}`).join("; ")}`,
+    );
+    for (const agent of this.#agents) agent.comeBack();
+    const mending = { isOver: false };
+    while (!mending.isOver && this.#checks.violation === undefined) {
+      const leader = this.#admin.leader();
+      const attempt = { isOver: false };
+      leader?.process.run(() => {
+        this.#people.mend(leader.store).then(
+          () => {
+            mending.isOver = true;
+          },
+          (error: unknown) => {
+            if (!(error instanceof SwarmError)) this.#checks.fail(errorText(error));
+            attempt.isOver = true;
+          },
+        );
+      });
+      await this.#until(CLIENT_PATIENCE_MS, () => mending.isOver || attempt.isOver);
+    }
   }
 
   /** The cluster comes to rest: all members agree, and no task is to be done. */
@@ -246,14 +291,10 @@ class Simulation {
       );
     }
     const leader = this.#admin.leader();
-    for (const service of leader?.store.view().services.all() ?? []) {
-      const wanted = replicasOf(service.spec) ?? 0;
-      const tasks = leader?.store.view().tasks.byService(service.id) ?? [];
-      const up = tasks.filter(
-        (task) => task.status.state === TaskState.RUNNING && wantsToRun(task.desiredState),
-      ).length;
-      checks.check(!service.pendingDelete, () => `service ${service.id} is not removed`);
-      checks.check(up === wanted, () => `service ${service.id} has ${up} running tasks at rest, ${wanted} are wanted`);
+    const view = leader?.store.view();
+    for (const service of view?.services.all() ?? []) {
+      const problem = view === undefined ? undefined : restProblem(view, service);
+      checks.check(problem === undefined, () => problem ?? "");
     }
   }
 
@@ -289,6 +330,8 @@ class Simulation {
   #onWrite(store: Store): void {
     try {
       checkAlways(store.view());
+      const problem = this.#serviceChecks.look(store.view());
+      this.#checks.check(problem === undefined, () => problem ?? "");
     } catch (error) {
       this.#checks.fail(errorText(error));
     }
@@ -344,7 +387,7 @@ class Simulation {
     return from[random.int(0, from.length)];
   }
 
-  #agents(): void {
+  #startAgents(): void {
     for (const nodeId of WORKERS) {
       const random = this.#fork();
       const agent = new SimAgent({
@@ -354,9 +397,17 @@ class Simulation {
         nowMs: () => this.#scheduler.nowMs,
         leader: () => this.#admin.leader(),
         mayFail: () => this.#isFaulty,
+        slowness: random.float() < 0.5 ? 0 : random.float() * 0.8,
       });
+      this.#agents.push(agent);
+      const isFlaky = random.float() < 0.3;
       const next = (): void => {
         this.#scheduler.after(100 + random.float() * 300, () => {
+          if (isFlaky && this.#isFaulty && random.float() < 0.02) {
+            const ms = random.float() * AWAY_MAX_MS;
+            this.#trace(`${nodeId} is away for ${Math.round(ms)} ms`);
+            agent.leave(ms);
+          }
           agent.tick();
           next();
         });
@@ -365,13 +416,13 @@ class Simulation {
     }
   }
 
-  #people(): void {
+  #act(): void {
     const random = this.#fork();
     const next = (): void => {
       this.#scheduler.after(500 + random.float() * 2_500, () => {
         if (!this.#isFaulty) return;
         const leader = this.#admin.leader();
-        if (leader !== undefined) leader.process.run(() => void changeService(leader.store, random));
+        if (leader !== undefined) leader.process.run(() => void this.#people.act(leader.store));
         next();
       });
     };
